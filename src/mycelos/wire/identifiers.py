@@ -34,6 +34,7 @@ class Kind(StrEnum):
     SESSION = "sess"
     TENANT = "tenant"
     TOKEN = "tok"
+    WRAPPED_KEY = "key"
 
 
 class IdentifierError(ValueError):
