@@ -1,0 +1,1 @@
+"""The JSON routes. None of them returns or accepts secret material."""

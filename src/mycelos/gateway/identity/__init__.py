@@ -1,0 +1,1 @@
+"""Who is asking: one-time links, sessions, HTTP Basic and the command line's token."""
