@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 _SECRET_FILE_LIMIT: Final = 64 * 1024
 _TOKEN: Final = re.compile(r"[A-Za-z0-9_-]{43,}={0,2}\Z")
+_PORT: Final = re.compile(r"[1-9][0-9]{0,4}\Z")
+_LABEL: Final = re.compile(r"(?!-)[a-z0-9-]{1,63}(?<!-)\Z")
 _OPEN_ENTRY: Final = re.compile(r"(?P<host>\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.-]+):(?P<port>[0-9]{1,5})\Z")
 
 
@@ -107,7 +109,7 @@ def parse_master_key(text: str | None) -> bytes | None:
 def parse_proxy_token(text: str | None) -> str | None:
     """A bearer of at least 32 bytes in base64url, or None where there is none."""
     if text is not None and not _TOKEN.match(text):
-        message = "MYCELOS_PROXY_TOKEN must be at least 32 bytes of base64url (43 characters); make it with: mycelos init"
+        message = "MYCELOS_PROXY_TOKEN must be 32 bytes of base64url or more (43 characters); `mycelos init` makes one"
         raise ConfigurationError(message)
     return text
 
@@ -117,11 +119,37 @@ def parse_opened_hosts(text: str) -> tuple[OpenedHost, ...]:
     opened: dict[OpenedHost, None] = {}
     for entry in filter(None, (part.strip() for part in text.split(","))):
         found = _OPEN_ENTRY.match(entry)
-        if not found or not 1 <= int(found["port"]) <= 65535:
+        host = _exact_host(found["host"]) if found else None
+        if not found or host is None or not _is_port(found["port"]):
             message = f"MYCELOS_EGRESS_OPEN: {entry!r} is not an exact host:port (no range, no wildcard, no scheme)"
             raise ConfigurationError(message)
-        opened[OpenedHost(found["host"].strip("[]").lower().rstrip("."), int(found["port"]))] = None
+        opened[OpenedHost(host, int(found["port"]))] = None
     return tuple(opened)
+
+
+def _exact_host(text: str) -> str | None:
+    """A name in lower case or an address in its one canonical form; None for anything else."""
+    if text.startswith("["):
+        try:
+            return str(ipaddress.IPv6Address(text[1:-1]))
+        except ValueError:
+            return None
+    name = text.lower().removesuffix(".")
+    labels = name.split(".")
+    if len(name) > 253 or not all(map(_LABEL.match, labels)):
+        return None
+    # A last label that is a number makes it an address (WHATWG URL, "ends in a number"): 127.1, 0x7f000001 and
+    # such are other spellings of an address, and an exception is exact.
+    if re.fullmatch(r"[0-9]+|0x[0-9a-f]*", labels[-1]):
+        try:
+            return str(ipaddress.IPv4Address(name))
+        except ValueError:
+            return None
+    return name
+
+
+def _is_port(text: str) -> bool:
+    return bool(_PORT.match(text)) and int(text) <= 65535
 
 
 def _refuse_unknown(environ: Mapping[str, str]) -> None:
@@ -183,17 +211,20 @@ def _bind(text: str) -> str:
 
 
 def _port(name: str, text: str) -> int:
-    if not (text.isascii() and text.isdigit() and 1 <= int(text) <= 65535):
+    if not _is_port(text):
         message = f"{name} must be a port from 1 to 65535, not {text!r}"
         raise ConfigurationError(message)
     return int(text)
 
 
 def _public_url(text: str | None) -> str | None:
-    if text is not None and not re.fullmatch(r"https?://[A-Za-z0-9.-]+(:[0-9]{1,5})?/?", text):
+    if text is None:
+        return None
+    found = re.fullmatch(r"https?://(?P<host>[A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(:(?P<port>[0-9]+))?/?", text)
+    if not found or _exact_host(found["host"]) is None or not _is_port(found["port"] or "443"):
         message = f"MYCELOS_PUBLIC_URL must be scheme://host[:port] without a path, not {text!r}"
         raise ConfigurationError(message)
-    return text.rstrip("/") if text else None
+    return text.rstrip("/")
 
 
 def _addresses(name: str, text: str | None) -> tuple[str, ...]:
@@ -208,8 +239,12 @@ def _addresses(name: str, text: str | None) -> tuple[str, ...]:
 def _file(name: str, text: str | None) -> Path | None:
     if text is None:
         return None
-    if not Path(text).is_file():
-        message = f"{name}: there is no file {text}"
+    try:
+        is_file = Path(text).is_file()
+    except OSError:
+        is_file = False
+    if not is_file:
+        message = f"{name}: there is no file {text} that this user can see"
         raise ConfigurationError(message)
     return Path(text).absolute()
 

@@ -23,7 +23,7 @@ class Variable:
 VARIABLES: Final = (
     Variable("MYCELOS_DATA_DIR", "folder of keys, stores and workspaces", "the platform's data folder"),
     Variable("MYCELOS_MASTER_KEY", "the master key, 32 bytes in base64; for the proxy only", "", is_secret=True),
-    Variable("MYCELOS_PROXY_TOKEN", "the gateway's bearer at the proxy, 32 bytes of base64url or more", "", is_secret=True),
+    Variable("MYCELOS_PROXY_TOKEN", "the gateway's bearer at the proxy, 32 bytes in base64url", "", is_secret=True),
     Variable("MYCELOS_PROXY_URL", "where the gateway finds the proxy: http://host:port, unix:/path or fd:N"),
     Variable("MYCELOS_PROXY_LISTEN", "where the proxy listens for the gateway: host:port or unix:/path"),
     Variable("MYCELOS_BIND", "address of the page", "127.0.0.1"),

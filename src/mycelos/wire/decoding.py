@@ -12,6 +12,8 @@ from mycelos.wire.problems import ProblemCode, Refusal
 Message = TypeVar("Message")
 
 _PATH = re.compile(r" - at `(?P<path>[^`]*)`$")
+# The name of an unknown field is the sender's text: it is shown, up to this many characters.
+_FIELD_NAME = re.compile(r"(unknown field `.{0,64}).*`", re.DOTALL)
 # msgspec quotes a value in this one message only; a value may be a secret typed into a wrong field.
 _QUOTED_VALUE = re.compile(r"Invalid (?:enum )?value .*?(?= - at `|$)")
 
@@ -21,7 +23,7 @@ def describe(error: msgspec.DecodeError, name: str) -> str:
     text = str(error)
     found = _PATH.search(text)
     where = found["path"].replace("$", name, 1) if found else name
-    what = _QUOTED_VALUE.sub("Unknown value", _PATH.sub("", text))
+    what = _FIELD_NAME.sub(r"\1`", _QUOTED_VALUE.sub("Unknown value", _PATH.sub("", text)))
     if not isinstance(error, msgspec.ValidationError):
         what = "Not valid JSON"
     return f"{what}, in {where}"
@@ -41,7 +43,7 @@ def decode_json(data: bytes | str, message_type: type[Message], name: str) -> Me
             describe(error, name),
             f"Correct {name} and send it again; the fields are listed in docs/reference.",
         ) from None
-    except (UnicodeDecodeError, RecursionError):
+    except (UnicodeError, RecursionError):
         raise Refusal(
             ProblemCode.INVALID_REQUEST,
             f"Not valid UTF-8 JSON, in {name}",

@@ -33,7 +33,7 @@ class Kind(StrEnum):
     RUN = "run"
     SESSION = "sess"
     TENANT = "tenant"
-    TOKEN = "tok"
+    TOKEN = "tok"  # noqa: S105 - a prefix, no secret
     WRAPPED_KEY = "key"
 
 
