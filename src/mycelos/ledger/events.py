@@ -153,9 +153,12 @@ _CHANGE: Final = (
     "name agent_id model label capabilities changed tools policy_digest previous_digest host port scheme service form "
     "code version_number"
 )
-_LEDGER: Final = "seq first_seq last_seq intent_seq event phase count size reasons code key_id version step_ms run_id file_label"
+_LEDGER: Final = (
+    "seq first_seq last_seq intent_seq event phase count size reasons code key_id version step_ms run_id file_label"
+)
 _STARTED: Final = (
-    "version from_version process profile mode walls missing layer hosts count clean resumed host port key_id services code"
+    "version from_version process profile mode walls missing layer hosts count clean resumed host port key_id "
+    "services code"
 )
 _RECORD: Final = "chat_id memory_id job_id label name count changed enabled telegram_id expires_at code size agent_id"
 

@@ -48,6 +48,9 @@ FIELDS: Final[Mapping[str, FieldType]] = MappingProxyType(
         "path peer phase policy_digest previous_digest process profile program purpose rule_id run_id scheme "
         "server service session_id stage telegram_id token_id tool version wall",
     )
-    | _of(FieldType.TEXTS, "addresses capabilities changed hosts methods missing paths reasons scopes services tools walls")
+    | _of(
+        FieldType.TEXTS,
+        "addresses capabilities changed hosts methods missing paths reasons scopes services tools walls",
+    )
 )
 """Every field that any event may hold. ``method`` is an HTTP method or a way of signing in; ``host`` a name only."""

@@ -1,0 +1,63 @@
+"""The chain: each entry's hash covers its content and the hash of the entry before it.
+
+The leaf hash is that of RFC 6962, section 2.1: SHA-256 of a zero byte and the entry's canonical body. So the same
+hashes serve the chain and a Merkle tree.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import Final
+
+from mycelos.ledger.entry import MAXIMUM_BODY, VERSION, Draft, Entry, EntryError, body
+
+GENESIS: Final = "00" * 32
+"""``prev_hash`` of the first entry."""
+
+_LEAF_PREFIX: Final = b"\x00"
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """The end of a log: the newest entry's place and hash. What a reader remembers to compare with later."""
+
+    seq: int
+    leaf_hash: str
+
+
+EMPTY: Final = Head(-1, GENESIS)
+"""The head of a log without entries."""
+
+
+def leaf_hash(content: bytes) -> str:
+    """The RFC 6962 leaf hash of an entry's canonical body, in hex."""
+    return hashlib.sha256(_LEAF_PREFIX + content).hexdigest()
+
+
+def seal(draft: Draft, head: Head, epoch: int, at: str, mono: int) -> Entry:
+    """Give ``draft`` the place after ``head``, its time and its hash.
+
+    Raises:
+        EntryError: the entry would be larger than `MAXIMUM_BODY`.
+    """
+    unsealed = Entry(
+        seq=head.seq + 1, v=VERSION, epoch=epoch, at=at, mono=mono, event=draft.event.value, phase=draft.phase.value,
+        intent_seq=draft.intent_seq, source=draft.source.value, tenant=draft.tenant, principal=draft.principal,
+        actor=draft.actor, run=draft.run, agent=draft.agent, subject=draft.subject, outcome=draft.outcome,
+        reason=draft.reason, args_mac=draft.args_mac, details=draft.details, prev_hash=head.leaf_hash, leaf_hash="",
+    )
+    content = body(unsealed)
+    if len(content) > MAXIMUM_BODY:
+        message = f"an entry holds {MAXIMUM_BODY} bytes at most, not {len(content)}"
+        raise EntryError(message)
+    return unsealed._replace(leaf_hash=leaf_hash(content))
+
+
+def computed_hash(entry: Entry) -> str:
+    """The hash of the content that ``entry`` has now, to compare with its ``leaf_hash``."""
+    try:
+        return leaf_hash(body(entry))
+    except UnicodeEncodeError:
+        # Bytes in the file that are not UTF-8: nobody hashed those.
+        return "text that is not UTF-8"

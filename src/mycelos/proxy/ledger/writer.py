@@ -1,0 +1,186 @@
+"""The one writer: a thread that takes whatever waits, writes it in one transaction with one fsync, and says so.
+
+It groups what waits and never waits to group. When a group cannot be written, every append in it is refused, and the
+next group tries again with a fresh connection: the writer recovers when the disk does.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from typing import TYPE_CHECKING, Final
+
+from mycelos.ledger.chain import EMPTY, Head, seal
+from mycelos.ledger.entry import EntryError, Phase, make_draft
+from mycelos.ledger.events import Event
+from mycelos.proxy.ledger.clock import Moment, read_clock, step_between
+from mycelos.proxy.ledger.database import INSERT, LedgerError, open_for_writing
+from mycelos.proxy.ledger.queue import Append, AppendQueue
+from mycelos.wire.identifiers import DEFAULT_TENANT
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from mycelos.ledger.entry import Entry
+
+_LAST: Final = "SELECT seq, leaf_hash FROM audit_events ORDER BY seq DESC LIMIT 1"
+_LAST_EPOCH: Final = "SELECT epoch FROM audit_events ORDER BY seq DESC LIMIT 1"
+
+
+class WriteError(Exception):
+    """The group is not on disk. The text says why, for a person; nothing of it may be taken as done."""
+
+
+Result = list["Entry"] | WriteError | EntryError
+"""The entries that an append became, or why there are none."""
+
+Results = list[tuple[Append, Result]]
+
+
+class LedgerWriter:
+    """Owns the database's only writing connection. ``submit`` may be called from any thread.
+
+    ``deliver`` is called on the writer's thread, once for each group, with every append of the group and its result.
+    """
+
+    def __init__(
+        self, path: Path, deliver: Callable[[Results], None], clock: Callable[[], Moment] = read_clock
+    ) -> None:
+        self._path = path
+        self._deliver = deliver
+        self._clock = clock
+        self._queue = AppendQueue()
+        self._connection: sqlite3.Connection | None = open_for_writing(path)
+        self._identity = self._file_identity()
+        self._head = self._read_head(self._connection)
+        # After a commit that failed, the log may end here as well: the error can come after the data.
+        self._maybe_head = self._head
+        row = self._connection.execute(_LAST_EPOCH).fetchone()
+        self._epoch = int(row[0]) + 1 if row else 0
+        self._began = self._last_moment = clock()
+        self._thread = threading.Thread(target=self._run, name="ledger-writer", daemon=True)
+
+    @property
+    def epoch(self) -> int:
+        """The number of this life of the writer."""
+        return self._epoch
+
+    @property
+    def head(self) -> Head:
+        """The newest entry that is on disk."""
+        return self._head
+
+    def start(self) -> None:
+        """Begin to write."""
+        self._thread.start()
+
+    def submit(self, append: Append) -> None:
+        """Queue ``append``; it is delivered when it is durable or refused.
+
+        Raises:
+            QueueFullError: too much waits already, or the writer is closed.
+        """
+        self._queue.put(append)
+
+    def close(self) -> None:
+        """Write what waits, then close the file. Blocks for both."""
+        self._queue.close()
+        if self._thread.ident is not None:
+            self._thread.join()
+        self._disconnect()
+
+    def _run(self) -> None:
+        group: list[Append] = []
+        try:
+            while group := self._queue.take_all():
+                try:
+                    results = self._write(group)
+                except (WriteError, LedgerError, sqlite3.Error, OSError) as error:
+                    self._disconnect()
+                    refusal = WriteError(f"the ledger cannot be written: {_plain(error)}")
+                    results = [(append, refusal) for append in group]
+                group = []
+                self._deliver(results)
+        finally:
+            # Should this thread ever die of something unforeseen, nobody is left waiting for it.
+            self._queue.close()
+            left = group + self._queue.take_all()
+            if left:
+                self._deliver([(append, WriteError("the ledger's writer has ended")) for append in left])
+
+    def _write(self, group: list[Append]) -> Results:
+        connection = self._connect()
+        moment = self._clock()
+        entries, head = self._record_step(moment)
+        results: Results = []
+        for append in group:
+            try:
+                sealed, head = self._seal(append, head, moment)
+            except EntryError as error:
+                results.append((append, error))
+            else:
+                entries += sealed
+                results.append((append, sealed))
+        if entries:
+            self._maybe_head = head
+            connection.execute("BEGIN IMMEDIATE")
+            connection.executemany(INSERT, entries)
+            connection.execute("COMMIT")
+            self._head = head
+        self._last_moment = moment
+        return results
+
+    def _record_step(self, moment: Moment) -> tuple[list[Entry], Head]:
+        step = step_between(self._last_moment, moment)
+        if not step:
+            return [], self._head
+        details = {"step_ms": round(step * 1000)}
+        draft = make_draft(Event.CLOCK_STEPPED, Phase.FACT, tenant=DEFAULT_TENANT, details=details)
+        return self._seal(Append((draft,), None), self._head, moment)
+
+    def _seal(self, append: Append, head: Head, moment: Moment) -> tuple[list[Entry], Head]:
+        mono = round((moment.monotonic - self._began.monotonic) * 1_000_000)
+        sealed = []
+        for draft in append.drafts:
+            entry = seal(draft, head, self._epoch, moment.at, mono)
+            head = Head(entry.seq, entry.leaf_hash)
+            sealed.append(entry)
+        return sealed, head
+
+    def _connect(self) -> sqlite3.Connection:
+        if self._file_identity() != self._identity:
+            message = "the file was replaced while it was in use; stop the system and run mycelos db audit verify"
+            raise WriteError(message)
+        if self._connection is None:
+            connection = open_for_writing(self._path)
+            found = self._read_head(connection)
+            if found not in {self._head, self._maybe_head}:
+                connection.close()
+                message = "somebody else wrote to it; stop the system and run mycelos db audit verify"
+                raise WriteError(message)
+            self._head = found
+            self._connection = connection
+        return self._connection
+
+    def _disconnect(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def _file_identity(self) -> tuple[int, int]:
+        status = self._path.stat()
+        return status.st_dev, status.st_ino
+
+    @staticmethod
+    def _read_head(connection: sqlite3.Connection) -> Head:
+        row = connection.execute(_LAST).fetchone()
+        return Head(int(row[0]), str(row[1])) if row else EMPTY
+
+
+def _plain(error: Exception) -> str:
+    if isinstance(error, WriteError | LedgerError):
+        return str(error)
+    if isinstance(error, sqlite3.Error):
+        return getattr(error, "sqlite_errorname", "") or "the database refused"
+    return f"operating system error {getattr(error, 'errno', None)}"
