@@ -26,7 +26,7 @@ class AppendRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     subject: Text | None = None
     outcome: Text | None = None
     reason: Text | None = None
-    args_digest: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")] | None = None
+    args_digest: Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}\Z")] | None = None
     details: dict[str, Any] = {}
 
 

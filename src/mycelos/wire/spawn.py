@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
-Nonce = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{32}$")]
+Nonce = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{32}\Z")]
 
 
 class Profile(StrEnum):

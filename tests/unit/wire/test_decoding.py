@@ -1,0 +1,107 @@
+from __future__ import annotations
+
+import json
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mycelos.wire.binding import Binding
+from mycelos.wire.decoding import decode_json
+from mycelos.wire.egress import HttpCall
+from mycelos.wire.problems import ProblemCode, Refusal
+from mycelos.wire.runner import FromRunner
+
+SECRET = "gh-canary-41f7"
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
+    max_leaves=12,
+)
+
+
+def _refused(data: bytes | str, message_type: type[object] = HttpCall) -> str:
+    with pytest.raises(Refusal) as caught:
+        decode_json(data, message_type, "call")
+    assert caught.value.problem.code is ProblemCode.INVALID_REQUEST
+    assert caught.value.__suppress_context__
+    return caught.value.problem.detail
+
+
+@pytest.mark.parametrize(
+    ("body", "detail"),
+    [
+        ({"url": "x"}, "Object missing required field `method`, in call"),
+        ({"method": 1, "url": "x"}, "Expected `str`, got `int`, in call.method"),
+        ({"method": "GET", "url": "x", "timeout": 0}, "Expected `float` > 0.0, in call.timeout"),
+        ({"method": "GET", "url": "x", "headers": {"A": 1}}, "Expected `str`, got `int`, in call.headers[...]"),
+        ({"method": "GET", "url": "x", "retries": 1}, "Object contains unknown field `retries`, in call"),
+        ([], "Expected `object`, got `array`, in call"),
+    ],
+)
+def test_an_error_names_the_field(body: object, detail: str) -> None:
+    assert _refused(json.dumps(body)) == detail
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b"", b"{", b"nul", b'{"method": NaN}', b'{"method": "\xff"}', "\ud800", b'{"method":"\\ud800"}', b"[" * 200_000],
+    ids=["empty", "open", "word", "not a number", "latin-1", "lone surrogate", "escaped surrogate", "deep"],
+)
+def test_bytes_that_are_no_json_are_refused(data: bytes | str) -> None:
+    _refused(data)
+
+
+def test_values_nested_without_end_are_refused() -> None:
+    _refused(b'{"method":"GET","url":"x","body":' + b"[" * 200_000)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f'{{"type":"{SECRET}"}}',
+        f'{{"type":"done","ok":"{SECRET}","code":"","text":""}}',
+        f'{{"type":"emit","text":["{SECRET}"]}}',
+    ],
+)
+def test_an_error_never_repeats_a_value(text: str) -> None:
+    assert SECRET not in _refused(text, FromRunner)
+
+
+@pytest.mark.parametrize("field", ["scheme", "methods", "query", "host", "v", "inject", "confirm", "path"])
+def test_a_secret_typed_into_a_field_of_a_binding_is_not_repeated(field: str) -> None:
+    body = {
+        "v": 1, "scheme": "https", "host": "a.org", "port": 443, "methods": ["GET"], "path": [], "query": "any",
+        "inject": {"form": "bearer"}, "response": {"set_cookie": "drop", "location_query": "redact"},
+        "confirm": False, "quota": None,
+    }  # fmt: skip
+    for value in (SECRET.upper(), [SECRET.upper() + "/"], {"form": SECRET.upper()}):
+        if field == "path" and value == SECRET.upper():
+            continue
+        assert SECRET.upper() not in _refused(json.dumps({**body, field: value}), Binding)
+
+
+def test_the_name_of_an_unknown_field_is_shown_up_to_a_limit() -> None:
+    detail = _refused(json.dumps({"a" * 100_000: 1}))
+    assert len(detail) < 200
+    assert "a" * 64 in detail
+
+
+@given(json_values)
+def test_any_json_value_is_read_or_refused(value: object) -> None:
+    try:
+        call = decode_json(msgspec.json.encode(value), HttpCall, "call")
+    except Refusal:
+        return
+    assert isinstance(call, HttpCall)
+
+
+@given(st.binary(max_size=200))
+def test_any_bytes_are_read_or_refused(data: bytes) -> None:
+    try:
+        frame = decode_json(data, FromRunner, "frame")
+    except Refusal:
+        return
+    assert isinstance(frame, msgspec.Struct)
