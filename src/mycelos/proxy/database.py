@@ -11,7 +11,7 @@ import fcntl
 import os
 import stat
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -150,7 +150,7 @@ class Database:
             database.run_now(lambda connection: _prepare(connection, path, before_upgrade))
         except Refusal as refusal:
             database.close()
-            raise VaultError(refusal.problem.detail, refusal.problem.next) from None
+            raise VaultError(detail=refusal.problem.detail, next_step=refusal.problem.next) from None
         except BaseException:
             database.close()
             raise
@@ -158,15 +158,23 @@ class Database:
 
     def run_now(self, work: Callable[[sa.Connection], Result]) -> Result:
         """Run ``work`` and wait for it: for start-up and the command line, never on an event loop."""
-        return self._thread.submit(self._transact, work).result()
+        return self._thread.submit(self._transact, work, None).result()
 
-    async def run(self, work: Callable[[sa.Connection], Result]) -> Result:
-        """Run ``work`` on the database's thread. Once begun it ends, also when the caller is cancelled.
+    def submit(
+        self, work: Callable[[sa.Connection], Result], then: Callable[[Result], None] | None = None
+    ) -> Future[Result]:
+        """Run ``work`` some time soon; ``then`` gets its result once it is durable, on the database's thread."""
+        return self._thread.submit(self._transact, work, then)
+
+    async def run(
+        self, work: Callable[[sa.Connection], Result], then: Callable[[Result], None] | None = None
+    ) -> Result:
+        """Run ``work`` and await it. Once begun it ends, ``then`` included, also when the caller is cancelled.
 
         Raises:
             Refusal: `vault_unavailable`; nothing of ``work`` is kept.
         """
-        return await asyncio.shield(asyncio.get_running_loop().run_in_executor(self._thread, self._transact, work))
+        return await asyncio.shield(asyncio.wrap_future(self.submit(work, then)))
 
     def close(self) -> None:
         """Wait for the work in hand and close the file."""
@@ -174,13 +182,18 @@ class Database:
         self._engine.dispose()
         os.close(self._lock)
 
-    def _transact(self, work: Callable[[sa.Connection], Result]) -> Result:
+    def _transact(self, work: Callable[[sa.Connection], Result], then: Callable[[Result], None] | None) -> Result:
         try:
             with self._engine.begin() as connection:
-                return work(connection)
+                result = work(connection)
         except sa.exc.DBAPIError as error:
-            name = getattr(error.orig, "sqlite_errorname", "an unknown error")
-        raise Refusal(
+            raise self._unavailable(getattr(error.orig, "sqlite_errorname", "an unknown error")) from None
+        if then is not None:
+            then(result)
+        return result
+
+    def _unavailable(self, name: str) -> Refusal:
+        return Refusal(
             ProblemCode.VAULT_UNAVAILABLE,
             f"The vault's database {self.path} answered {name}; nothing was changed.",
             "Check free space and the rights of the folder; for SQLITE_CORRUPT or SQLITE_NOTADB restore a backup.",
@@ -198,7 +211,7 @@ def make_engine(path: Path) -> sa.Engine:
     )
 
     @sa.event.listens_for(engine, "connect")
-    def configure(connection: Any, _record: object) -> None:  # noqa: ANN401 - the driver's connection
+    def configure(connection: Any, _record: object) -> None:
         connection.isolation_level = None
         for pragma in (
             "busy_timeout = 5000",
@@ -232,10 +245,11 @@ def _demand_private(path: Path, mode: int) -> None:
     status = path.lstat()
     if stat.S_ISLNK(status.st_mode) or status.st_uid != os.geteuid():
         raise VaultError(
-            f"{path} does not belong to the user that runs the proxy.", "Run as its owner, or give it back with: chown"
+            detail=f"{path} does not belong to the user that runs the proxy.",
+            next_step="Run as its owner, or give it back with: chown",
         )
     if status.st_mode & 0o077:
-        raise VaultError(f"{path} may be opened by other users.", f"Run: chmod {mode:o} {path}")
+        raise VaultError(detail=f"{path} may be opened by other users.", next_step=f"Run: chmod {mode:o} {path}")
 
 
 def _take_lock(path: Path) -> int:
@@ -245,7 +259,8 @@ def _take_lock(path: Path) -> int:
     except BlockingIOError:
         os.close(descriptor)
         raise VaultError(
-            f"Another process has the vault {path.with_suffix('')} open.", "Stop it first: mycelos stop"
+            detail=f"Another process has the vault {path.with_suffix('')} open.",
+            next_step="Stop it first: mycelos stop",
         ) from None
     return descriptor
 
@@ -266,9 +281,11 @@ def _prepare(connection: sa.Connection, path: Path, before_upgrade: Callable[[sa
         connection.execute(REVISIONS.insert().values(version_num=REVISION))
         return
     if connection.exec_driver_sql("PRAGMA quick_check(1)").scalar() != "ok":
-        raise VaultError(f"The vault {path} is damaged.", "Restore a backup: mycelos backup restore")
+        raise VaultError(detail=f"The vault {path} is damaged.", next_step="Restore a backup: mycelos backup restore")
     if not {REVISIONS.name, KEY_SLOTS.name} <= tables:
-        raise VaultError(f"{path} is not a vault of Mycelos.", "Move it away, or name another data folder.")
+        raise VaultError(
+            detail=f"{path} is not a vault of Mycelos.", next_step="Move it away, or name another data folder."
+        )
     revision = connection.scalar(sa.select(REVISIONS.c.version_num))
     before_upgrade(connection)
     if revision != REVISION:
