@@ -1,0 +1,1 @@
+"""Runs: a person's message, a confined runner, and what comes of it."""

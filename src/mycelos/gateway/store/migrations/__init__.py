@@ -1,0 +1,1 @@
+"""Alembic's migrations of the gateway's database; run by `upgrade.py`, never by a command of its own."""
