@@ -33,7 +33,15 @@ def test_the_spawner_takes_a_profile_and_a_run_and_nothing_else() -> None:
 
 @pytest.mark.parametrize(
     "change",
-    [{"argv": ["/bin/sh"]}, {"env": {}}, {"workspace": "/"}, {"profile": "root"}, {"profile": ""}, {"nonce": "x"}, {"nonce": "0" * 32 + "\n"}],
+    [
+        {"argv": ["/bin/sh"]},
+        {"env": {}},
+        {"workspace": "/"},
+        {"profile": "root"},
+        {"profile": ""},
+        {"nonce": "x"},
+        {"nonce": "0" * 32 + "\n"},
+    ],
     ids=str,
 )
 def test_a_wish_for_more_is_refused(change: dict[str, object]) -> None:
