@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Self
 
@@ -10,7 +11,6 @@ from mycelos.ledger.events import SUSPICIOUS
 from mycelos.proxy.ledger.database import SELECT, LedgerError, open_for_reading, schema_faults
 
 if TYPE_CHECKING:
-    import sqlite3
     from collections.abc import Iterator, Sequence
     from pathlib import Path
     from types import TracebackType
@@ -92,9 +92,19 @@ class LedgerReader:
         return self._entries(f"{SELECT} WHERE {where} ORDER BY seq LIMIT ?", [seq, *values, _capped(limit)])
 
     def rows(self) -> Iterator[Sequence[object]]:
-        """Every row from the first, unchecked: what verification walks."""
-        cursor: sqlite3.Cursor = self._connection.execute(f"{SELECT} ORDER BY seq")
-        yield from cursor
+        """Every row from the first, unchecked: what verification walks.
+
+        Raises:
+            LedgerError: the file is damaged below the level of rows.
+        """
+        count = 0
+        try:
+            for row in self._connection.execute(f"{SELECT} ORDER BY seq"):
+                yield row
+                count += 1
+        except sqlite3.Error:
+            message = f"{self._path} is damaged: its rows can be read only up to number {count}"
+            raise LedgerError(message) from None
 
     def schema_faults(self) -> list[str]:
         """Tables and triggers that are missing, changed or added."""
@@ -103,8 +113,9 @@ class LedgerReader:
     def _entries(self, statement: str, values: list[object]) -> list[Entry]:
         try:
             return [entry_from_row(row) for row in self._connection.execute(statement, values)]
-        except EntryError as error:
-            message = f"{self._path} holds a row that is not an entry ({error}); run mycelos db audit verify"
+        except (EntryError, sqlite3.Error) as error:
+            what = str(error) if isinstance(error, EntryError) else "the file is damaged"
+            message = f"{self._path} cannot be read here ({what}); run mycelos db audit verify"
             raise LedgerError(message) from None
 
 
