@@ -1,0 +1,141 @@
+"""What the gateway asks of the proxy, each with its refusal."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+import httpx2
+import msgspec
+
+from mycelos.gateway.proxy_client.transport import PROXY_ORIGIN, ProxyTransport
+from mycelos.wire.audit import AppendReceipt, AppendRequest
+from mycelos.wire.decoding import decode_json
+from mycelos.wire.egress import CredentialSummary, HttpAnswer, HttpCall
+from mycelos.wire.problems import MEDIA_TYPE, Problem, ProblemCode, Refusal
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Awaitable, Callable, Mapping
+
+    from mycelos.gateway.proxy_client.head import RememberedHead
+
+Answer = TypeVar("Answer")
+
+_APPEND_SECONDS: Final = 10.0
+_SHORT_SECONDS: Final = 10.0
+_HTTP_SECONDS: Final = 60.0
+# The proxy answers a call somewhat after its own time limit, never much.
+_MARGIN_SECONDS: Final = 10.0
+
+
+class ProxyClient:
+    """The proxy's door for the gateway. Every wait is bounded; every failure is a `Refusal`."""
+
+    def __init__(self, connect: Callable[[], Awaitable[socket.socket]], bearer: str, head: RememberedHead) -> None:
+        self.transport = ProxyTransport(connect, bearer)
+        self.head = head
+        self._client = httpx2.AsyncClient(
+            transport=self.transport, base_url=PROXY_ORIGIN, trust_env=False, follow_redirects=False
+        )
+
+    async def http(self, call: HttpCall) -> HttpAnswer:
+        """One request to the outside.
+
+        Raises:
+            Refusal: what the proxy refused, or `proxy_unavailable`.
+        """
+        seconds = (call.timeout or _HTTP_SECONDS) + _MARGIN_SECONDS
+        return await self._ask("POST", "/http", HttpAnswer, body=call, seconds=seconds)
+
+    async def append(self, request: AppendRequest) -> AppendReceipt:
+        """Write to the ledger; durable when it returns.
+
+        Raises:
+            Refusal: `audit_unavailable` where the ledger cannot be written or reached: do not act then.
+        """
+        floor = self.head.floor
+        try:
+            receipt = await self._ask("POST", "/audit/append", AppendReceipt, body=request, seconds=_APPEND_SECONDS)
+        except Refusal as refusal:
+            if refusal.problem.code in {ProblemCode.PROXY_UNAVAILABLE, ProblemCode.UPSTREAM_TIMEOUT}:
+                raise Refusal(
+                    ProblemCode.AUDIT_UNAVAILABLE,
+                    "The audit ledger cannot be reached, so nothing is done",
+                    "Look at the proxy's state: mycelos status",
+                ) from None
+            raise
+        self.head.remember(receipt, floor)
+        return receipt
+
+    async def credentials(self) -> list[CredentialSummary]:
+        """What the vault holds, without the secrets."""
+        return await self._ask("POST", "/credential/list", list[CredentialSummary], seconds=_SHORT_SECONDS)
+
+    async def audit_events(self, **query: str | int | bool) -> list[dict[str, Any]]:
+        """Entries of the ledger; the query's keys are those of `GET /audit/events`."""
+        parameters = {
+            key: str(value).lower() if isinstance(value, bool) else str(value) for key, value in query.items()
+        }
+        return await self._ask(
+            "GET", "/audit/events", list[dict[str, Any]], parameters=parameters, seconds=_SHORT_SECONDS
+        )
+
+    async def health(self) -> bool:
+        """Whether the proxy answers."""
+        try:
+            answer = await self._ask("GET", "/healthz", dict[str, str], seconds=_SHORT_SECONDS)
+        except Refusal:
+            return False
+        return answer.get("status") == "ok"
+
+    async def close(self) -> None:
+        """Close all connections and write the head down."""
+        await self._client.aclose()
+        self.head.write()
+
+    async def _ask(
+        self,
+        method: str,
+        path: str,
+        answer_type: type[Answer],
+        *,
+        seconds: float,
+        body: msgspec.Struct | None = None,
+        parameters: Mapping[str, str] | None = None,
+    ) -> Answer:
+        content = None
+        if method == "POST":
+            content = b"{}" if body is None else msgspec.json.encode(body)
+        response = await self._client.request(
+            method,
+            path,
+            params=parameters or None,
+            content=content,
+            headers=None if content is None else {"Content-Type": "application/json"},
+            timeout=seconds,
+        )
+        if response.headers.get("content-type", "").partition(";")[0].strip() == MEDIA_TYPE:
+            raise refusal_from(response.content)
+        if response.status_code != httpx2.codes.OK:
+            raise _not_understood()
+        try:
+            return decode_json(response.content, answer_type, "the proxy's answer")
+        except Refusal:
+            raise _not_understood() from None
+
+
+def refusal_from(document: bytes) -> Refusal:
+    """The refusal that a problem document of the proxy stands for."""
+    try:
+        problem = msgspec.json.decode(document, type=Problem)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return _not_understood()
+    return Refusal(problem.code, problem.detail, problem.next)
+
+
+def _not_understood() -> Refusal:
+    return Refusal(
+        ProblemCode.PROXY_UNAVAILABLE,
+        "The proxy's answer was not understood",
+        "Check that proxy and gateway are of one version: mycelos doctor",
+    )
