@@ -1,0 +1,68 @@
+"""The operator's socket and the token beside it: both for the owner alone, both new at each start."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import socket
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+from mycelos.configuration.layout import DataLayout
+from mycelos.proxy.database import prepare_folder
+
+_ADDRESS_LIMIT: Final = 107
+_BACKLOG: Final = 64
+
+
+def write_operator_token(layout: DataLayout) -> str:
+    """Make a new token of 256 random bits, put it in its file (mode 0600) in one step, and return it.
+
+    Raises:
+        VaultError: others may enter the folder.
+    """
+    prepare_folder(layout.proxy)
+    token = secrets.token_urlsafe(32)
+    path = layout.operator_token
+    draft = path.with_name(f"{path.name}.new")
+    with suppress(FileNotFoundError):
+        draft.unlink()
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        os.write(descriptor, token.encode("ascii"))
+    finally:
+        os.close(descriptor)
+    draft.rename(path)
+    return token
+
+
+def bind_operator_socket(layout: DataLayout) -> socket.socket:
+    """A listening socket at its path, mode 0600. One that a dead proxy left is replaced.
+
+    The vault's lock, taken before, says that no other proxy lives on this folder.
+
+    Raises:
+        OSError: the path cannot be bound.
+    """
+    path = layout.operator_socket
+    with suppress(FileNotFoundError):
+        path.unlink()
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+    folder = os.open(path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    # Between bind and chmod the folder's own mode, 0700, keeps others out.
+    try:
+        listener.bind(_address(path, folder))
+        path.chmod(0o600)
+        listener.listen(_BACKLOG)
+    except BaseException:
+        listener.close()
+        raise
+    finally:
+        os.close(folder)
+    return listener
+
+
+def _address(path: Path, folder: int) -> str:
+    """The path, or a short way to the same place: a socket's address holds 107 bytes."""
+    return str(path) if len(os.fsencode(path)) <= _ADDRESS_LIMIT else f"/proc/self/fd/{folder}/{path.name}"
