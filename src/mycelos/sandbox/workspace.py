@@ -1,0 +1,95 @@
+"""A run's folder, made and opened so that no link or rename can put another folder in its place."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from mycelos.sandbox import kernel
+from mycelos.sandbox.errors import Layer, SandboxRefused
+from mycelos.sandbox.plan import Workspace
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY
+_MODE_FOR_STARTER: Final = 0o700
+_MODE_FOR_RUN_USER: Final = 0o2770
+"""The run's user owns it; the group stays the spawner's, so that the gateway can read what the run made."""
+
+
+@dataclass
+class OpenWorkspace:
+    """An open folder; close it once the process that uses it has started."""
+
+    descriptor: int
+    place: Workspace
+
+    def close(self) -> None:
+        """Close the descriptor."""
+        os.close(self.descriptor)
+
+
+def open_run_workspace(data_directory: Path, run: str, user: int | None) -> OpenWorkspace:
+    """Create ``gateway/workspaces/RUN`` below the data folder where it is missing, give it to ``user``, open it.
+
+    ``run`` must be a checked identifier: it is one path segment.
+
+    Raises:
+        SandboxRefused: a part of the path is a link, is missing, or cannot be made.
+    """
+    relative = f"gateway/workspaces/{run}"
+    try:
+        root = os.open(data_directory, _DIRECTORY | os.O_CLOEXEC)
+        try:
+            _make_directory(root, "gateway", "workspaces")
+            _make_directory(root, "gateway/workspaces", run)
+            descriptor = kernel.open_beneath(root, relative, _DIRECTORY)
+        finally:
+            os.close(root)
+    except OSError as error:
+        raise SandboxRefused(
+            Layer.WORKSPACE,
+            f"cannot open {relative} in the data folder: {os.strerror(error.errno)}",
+            "Look for links or wrong owners in data/gateway/workspaces",
+        ) from None
+    return own_workspace(descriptor, str(data_directory / relative), user)
+
+
+def open_workspace(directory: Path, user: int | None) -> OpenWorkspace:
+    """Open a folder that a person named, for a command of theirs."""
+    try:
+        descriptor = os.open(directory, _DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError as error:
+        raise SandboxRefused(
+            Layer.WORKSPACE, f"cannot open {directory}: {os.strerror(error.errno)}", "Name a folder that exists"
+        ) from None
+    return own_workspace(descriptor, str(directory), user)
+
+
+def own_workspace(descriptor: int, path: str, user: int | None) -> OpenWorkspace:
+    """Give an open folder to ``user`` and note which folder it is."""
+    try:
+        if user is None:
+            os.fchmod(descriptor, _MODE_FOR_STARTER)
+        else:
+            os.fchown(descriptor, user, -1)
+            os.fchmod(descriptor, _MODE_FOR_RUN_USER)
+        found = os.fstat(descriptor)
+    except OSError as error:
+        os.close(descriptor)
+        raise SandboxRefused(
+            Layer.WORKSPACE, f"cannot own {path}: {os.strerror(error.errno)}", "Check who owns the folder"
+        ) from None
+    return OpenWorkspace(descriptor, Workspace(path, found.st_dev, found.st_ino, 0))
+
+
+def _make_directory(root: int, parent: str, name: str) -> None:
+    descriptor = kernel.open_beneath(root, parent, _DIRECTORY)
+    try:
+        os.mkdir(name, _MODE_FOR_STARTER, dir_fd=descriptor)
+    except FileExistsError:
+        pass
+    finally:
+        os.close(descriptor)
