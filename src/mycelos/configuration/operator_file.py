@@ -1,0 +1,125 @@
+"""Reading `operator.toml`: what the person who runs the machine has decided. The gateway never sees it."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import stat
+import tomllib
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from mycelos.configuration.environment import ConfigurationError
+
+_SIZE_LIMIT: Final = 256 * 1024
+
+
+class LogFormat(StrEnum):
+    """How the processes write their logs."""
+
+    CONSOLE = "console"
+    JSON = "json"
+
+
+class SandboxSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """``accept_missing`` names walls that may be absent on this machine; each one given up is recorded."""
+
+    accept_missing: tuple[str, ...] = ()
+
+
+class LogSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """``format`` is ``console`` for a person or ``json`` for a collector."""
+
+    format: LogFormat = LogFormat.CONSOLE
+
+
+class OperatorFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The tables of `operator.toml`. Every one may be left out."""
+
+    sandbox: SandboxSettings = SandboxSettings()
+    log: LogSettings = LogSettings()
+
+
+def read_operator_file(path: Path) -> OperatorFile:
+    """Read and check ``path``; a file that is not there means the defaults.
+
+    Raises:
+        ConfigurationError: another user owns the file or may open it, it is no TOML, or a key or value in it
+            cannot be used. The text names the key and the nearest one that exists.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
+    except FileNotFoundError:
+        return OperatorFile()
+    except OSError:
+        message = f"cannot open {path}; it must be a plain file of this user"
+        raise ConfigurationError(message) from None
+    try:
+        _demand_owner_only(path, os.fstat(descriptor))
+        data = os.read(descriptor, _SIZE_LIMIT + 1)
+    finally:
+        os.close(descriptor)
+    if len(data) > _SIZE_LIMIT:
+        message = f"{path} is larger than {_SIZE_LIMIT} bytes"
+        raise ConfigurationError(message)
+    return parse_operator_file(data, str(path))
+
+
+def parse_operator_file(data: bytes, name: str) -> OperatorFile:
+    """The settings in ``data``, the content of the file called ``name``.
+
+    Raises:
+        ConfigurationError: see `read_operator_file`.
+    """
+    try:
+        tables = tomllib.loads(data.decode("utf-8"))
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        where = f": {error}" if isinstance(error, tomllib.TOMLDecodeError) else ""
+        message = f"{name} is not TOML in UTF-8{where}"
+        raise ConfigurationError(message) from None
+    _refuse_unknown(tables, OperatorFile, name, "")
+    try:
+        return msgspec.convert(tables, OperatorFile)
+    except msgspec.ValidationError as error:
+        message = f"{name}: {str(error).replace('$.', '')}"
+        raise ConfigurationError(message) from None
+
+
+def keys(kind: type[msgspec.Struct] = OperatorFile, prefix: str = "") -> list[str]:
+    """Each key that may stand in the file, with its table: ``sandbox.accept_missing``."""
+    found: list[str] = []
+    for field in msgspec.structs.fields(kind):
+        inner = _table_type(field.type)
+        found += keys(inner, f"{prefix}{field.name}.") if inner else [f"{prefix}{field.name}"]
+    return found
+
+
+def _table_type(kind: Any) -> type[msgspec.Struct] | None:
+    return kind if isinstance(kind, type) and issubclass(kind, msgspec.Struct) else None
+
+
+def _refuse_unknown(table: dict[str, Any], kind: type[msgspec.Struct], name: str, prefix: str) -> None:
+    fields = {field.name: field for field in msgspec.structs.fields(kind)}
+    for key, value in table.items():
+        if key not in fields:
+            near = difflib.get_close_matches(f"{prefix}{key}", keys(), n=1, cutoff=0.0)
+            message = f"{name}: unknown key {prefix}{key}; the nearest one that exists is {near[0]}"
+            raise ConfigurationError(message)
+        inner = _table_type(fields[key].type)
+        if inner and isinstance(value, dict):
+            _refuse_unknown(value, inner, name, f"{prefix}{key}.")
+
+
+def _demand_owner_only(path: Path, status: os.stat_result) -> None:
+    if not stat.S_ISREG(status.st_mode):
+        message = f"{path} is not a plain file"
+        raise ConfigurationError(message)
+    if status.st_uid != os.geteuid():
+        message = f"{path} belongs to another user; give it to the user that runs Mycelos"
+        raise ConfigurationError(message)
+    if status.st_mode & 0o077:
+        message = f"others may open {path}; run: chmod 600 {path}"
+        raise ConfigurationError(message)
