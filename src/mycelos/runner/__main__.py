@@ -1,5 +1,7 @@
-"""`python -m mycelos.runner`, started by the sandbox's launcher with the run's socket as descriptor 3."""
+"""Started inside the sandbox, with the run's socket as descriptor 3."""
+
+import sys
 
 from mycelos.runner.main import main
 
-raise SystemExit(main())
+sys.exit(main())

@@ -1,7 +1,8 @@
-"""The run's socket as whole messages. Blocking: a runner does one thing at a time."""
+"""The run's socket, blocking: frames out, frames in."""
 
 from __future__ import annotations
 
+from collections import deque
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -15,51 +16,43 @@ if TYPE_CHECKING:
 _CHUNK: Final = 64 * 1024
 
 
-class ChannelClosed(Exception):
-    """The gateway closed the socket: the run is over."""
-
-
-class ChannelBroken(Exception):
-    """The gateway sent what is not a message of this protocol."""
+class ChannelError(Exception):
+    """The gateway is gone, or what it sent is no frame of this protocol."""
 
 
 class Channel:
-    """Sends and receives the frames of `mycelos.wire.runner`."""
+    """Sends and receives whole frames."""
 
-    def __init__(self, connection: socket.socket) -> None:
-        self._connection = connection
+    def __init__(self, connected: socket.socket) -> None:
+        self._socket = connected
         self._frames = FrameDecoder()
-        self._waiting: list[bytes] = []
+        self._received: deque[bytes] = deque()
         self._decoder = msgspec.json.Decoder(ToRunner)
+        self._encoder = msgspec.json.Encoder()
 
-    def send(self, message: FromRunner) -> None:
-        """Send one message.
+    def send(self, frame: FromRunner) -> None:
+        """Send one frame.
 
         Raises:
-            FrameError: the message is larger than a frame.
-            ChannelClosed: nobody reads any more.
+            ChannelError: the gateway is gone, or the frame is too large.
         """
         try:
-            self._connection.sendall(encode_frame(msgspec.json.encode(message)))
-        except (BrokenPipeError, ConnectionResetError):
-            raise ChannelClosed from None
+            self._socket.sendall(encode_frame(self._encoder.encode(frame)))
+        except (OSError, FrameError):
+            raise ChannelError from None
 
     def receive(self) -> ToRunner:
-        """Wait for the next message.
+        """The next frame.
 
         Raises:
-            ChannelClosed: the socket has ended.
-            ChannelBroken: a frame or a message that is not one of ours.
+            ChannelError: the end of the stream, a broken frame, or an unknown message.
         """
         try:
-            while not self._waiting:
-                data = self._connection.recv(_CHUNK)
+            while not self._received:
+                data = self._socket.recv(_CHUNK)
                 if not data:
-                    raise ChannelClosed
-                self._waiting = self._frames.feed(data)
-            message: ToRunner = self._decoder.decode(self._waiting.pop(0))
-        except ConnectionResetError:
-            raise ChannelClosed from None
-        except (FrameError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            raise ChannelBroken from None
-        return message
+                    raise ChannelError
+                self._received.extend(self._frames.feed(data))
+            return self._decoder.decode(self._received.popleft())
+        except (OSError, FrameError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            raise ChannelError from None
