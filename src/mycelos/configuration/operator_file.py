@@ -6,7 +6,6 @@ import difflib
 import os
 import stat
 import tomllib
-from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,31 +15,22 @@ from mycelos.configuration.environment import ConfigurationError
 
 _SIZE_LIMIT: Final = 256 * 1024
 
-
-class LogFormat(StrEnum):
-    """How the processes write their logs."""
-
-    CONSOLE = "console"
-    JSON = "json"
+MEANINGS: Final = {
+    "sandbox.accept_missing": "names of walls that may be absent on this machine; each one given up is recorded",
+}
+"""What each key of the file is for."""
 
 
 class SandboxSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """``accept_missing`` names walls that may be absent on this machine; each one given up is recorded."""
+    """Walls of the sandbox, by the names that `mycelos doctor` prints."""
 
     accept_missing: tuple[str, ...] = ()
-
-
-class LogSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """``format`` is ``console`` for a person or ``json`` for a collector."""
-
-    format: LogFormat = LogFormat.CONSOLE
 
 
 class OperatorFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The tables of `operator.toml`. Every one may be left out."""
 
     sandbox: SandboxSettings = SandboxSettings()
-    log: LogSettings = LogSettings()
 
 
 def read_operator_file(path: Path) -> OperatorFile:
