@@ -134,7 +134,7 @@ class Authentication:
         if principal is None or principal.sign_in is not SignIn.BASIC or not wants_page(scope):
             await self._app(scope, receive, send)
             return
-        session = await self._sessions.open()
+        session = await self._sessions.open("basic")
         opened = await self._sessions.find([session.token])
         scope["state"]["principal"] = opened or principal
         await self._app(scope, receive, _with_cookie(send, Request(scope), session))

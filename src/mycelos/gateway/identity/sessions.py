@@ -6,32 +6,19 @@ import secrets
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Final, Protocol
+from typing import Final
 
 from starlette.responses import Response
 from starlette.types import Scope
 
 from mycelos.gateway.identity.csrf import form_token
-from mycelos.gateway.identity.one_time_links import digest
-from mycelos.gateway.identity.principal import Principal, SignIn
-from mycelos.wire.identifiers import Kind, make_identifier
+from mycelos.gateway.identity.one_time_links import digest, rfc3339
+from mycelos.gateway.identity.principal import OWNER, Principal, SignIn
+from mycelos.gateway.store.sessions import Sessions as StoredSessions
 
 LIFETIME: Final = timedelta(days=14)
 _TOKEN_LENGTH: Final = 43
 _MAXIMUM_CANDIDATES: Final = 4
-
-
-class SessionStore(Protocol):
-    """Where sessions are kept: by the SHA-256 of their token."""
-
-    async def add_session(self, session_id: str, token_hash: str, expires_at: datetime) -> None:
-        """Keep one session; expired ones may be dropped."""
-
-    async def find_session(self, token_hash: str, now: datetime) -> str | None:
-        """The id of the unexpired session with this token, if there is one."""
-
-    async def delete_session(self, session_id: str) -> bool:
-        """End a session; say whether there was one."""
 
 
 @dataclass(frozen=True)
@@ -45,35 +32,29 @@ class NewSession:
 class Sessions:
     """Opens, finds and ends sessions."""
 
-    def __init__(self, store: SessionStore, clock: Callable[[], datetime]) -> None:
-        self._store = store
+    def __init__(self, stored: StoredSessions, clock: Callable[[], datetime]) -> None:
+        self._stored = stored
         self._clock = clock
 
-    async def open(self) -> NewSession:
-        """A new session. The token is never one that a browser brought along (no session fixation)."""
-        now = self._clock()
-        session_id = make_identifier(Kind.SESSION, int(now.timestamp() * 1000), secrets.token_bytes(10))
-        session = NewSession(session_id, secrets.token_urlsafe(32))
-        await self._store.add_session(session.session_id, digest(session.token), now + LIFETIME)
-        return session
+    async def open(self, method: str) -> NewSession:
+        """A new session. Its token is never one that a browser brought along (no session fixation)."""
+        token = secrets.token_urlsafe(32)
+        stored = await self._stored.create(digest(token), OWNER, method, rfc3339(self._clock() + LIFETIME))
+        return NewSession(stored.id, token)
 
     async def find(self, tokens: Iterable[str]) -> Principal | None:
         """The owner, by the first of these cookie values that is a session."""
         for token in tokens:
             if len(token) != _TOKEN_LENGTH or not token.isascii():
                 continue
-            session_id = await self._store.find_session(digest(token), self._clock())
-            if session_id is not None:
-                return Principal(SignIn.SESSION, session_id, form_token(token))
+            stored = await self._stored.find(digest(token))
+            if stored is not None:
+                return Principal(SignIn.SESSION, stored.id, form_token(token))
         return None
 
-    async def is_open(self, tokens: Iterable[str]) -> bool:
-        """Whether one of these cookie values is a session still: a long answer asks again while it lasts."""
-        return await self.find(tokens) is not None
-
     async def end(self, session_id: str) -> bool:
-        """End one session."""
-        return await self._store.delete_session(session_id)
+        """End one session; whether there was one."""
+        return await self._stored.delete(session_id)
 
 
 def cookie_name(origin: str) -> str:

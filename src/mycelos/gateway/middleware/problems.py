@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import html
-import logging
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Final
@@ -17,8 +16,6 @@ from starlette.responses import HTMLResponse, Response
 from starlette.types import Receive, Scope, Send
 
 from mycelos.wire.problems import MEDIA_TYPE, REFUSED_HEADER, Problem, ProblemCode, Refusal, make_problem
-
-_logger: Final = logging.getLogger(__name__)
 
 _CODE_OF_STATUS: Final[Mapping[int, tuple[ProblemCode, str, str]]] = {
     400: (
@@ -89,7 +86,6 @@ def install_handlers(app: FastAPI) -> None:
     app.add_exception_handler(Refusal, _on_refusal)
     app.add_exception_handler(RequestValidationError, _on_validation_error)
     app.add_exception_handler(HTTPException, _on_http_exception)
-    app.add_exception_handler(Exception, _on_unexpected)
 
 
 def describe_validation(error: RequestValidationError) -> str:
@@ -129,27 +125,13 @@ async def _on_http_exception(request: Request, error: Exception) -> Response:
     )
 
 
-async def _on_unexpected(request: Request, error: Exception) -> Response:
-    # The exception's own text may quote a request; its type and place are enough to find it.
-    place = error.__traceback__
-    while place is not None and place.tb_next is not None:
-        place = place.tb_next
-    where = f"{place.tb_frame.f_code.co_filename}:{place.tb_lineno}" if place else "unknown place"
-    _logger.error("unexpected %s at %s", type(error).__name__, where)
-    problem = make_problem(
-        ProblemCode.INTERNAL,
-        "The gateway met an error that it did not expect; nothing was done.",
-        "Try again; if it happens again, `mycelos doctor` and the gateway's log show more.",
-    )
-    return problem_response(problem, as_page=wants_page(request.scope))
-
-
 def _page(problem: Problem) -> str:
     title, detail, next_step = (html.escape(text) for text in (problem.title, problem.detail, problem.next))
     status = HTTPStatus(problem.status)
     return (
         "<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content='width=device-width'>"
-        f"<title>{title} · Mycelos</title><link rel=stylesheet href=/static/app.css><link rel=icon href=/static/icon.svg>"
+        f"<title>{title} · Mycelos</title>"
+        "<link rel=stylesheet href=/static/app.css><link rel=icon href=/static/icon.svg>"
         f"<main class='plain'><p class=eyebrow>{status.value} · {html.escape(problem.code.value)}</p><h1>{title}</h1>"
         f"<p>{detail}</p><p class=next>{next_step}</p><p><a href=/>Back to Mycelos</a></p></main></html>"
     )

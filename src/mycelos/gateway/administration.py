@@ -1,0 +1,177 @@
+"""A person's changes to agents, models and chats: each is on record before it is done, and its outcome after.
+
+Web forms and the API both come through here, so that no change has a way around the ledger.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from typing import Any, TypeVar
+
+from mycelos.gateway.identity.principal import OWNER
+from mycelos.gateway.store.records import Agent, Chat, Model, ModelFormat
+from mycelos.gateway.store.store import Store
+from mycelos.ledger.events import Event
+from mycelos.wire.audit import AppendReceipt, AppendRequest
+from mycelos.wire.problems import ProblemCode, Refusal
+
+Answer = TypeVar("Answer")
+
+
+class Administration:
+    """Changes with their entries."""
+
+    def __init__(self, store: Store, append: Callable[[AppendRequest], Awaitable[AppendReceipt]]) -> None:
+        self._store = store
+        self._append = append
+
+    async def create_agent(
+        self, name: str, instructions: str, capabilities: tuple[str, ...], model: str | None
+    ) -> Agent:
+        """Add an agent."""
+        await self._known_model(model)
+        details = {"name": name, "capabilities": list(capabilities), "model": model or ""}
+        return await self._recorded(
+            Event.AGENT_CREATED,
+            name,
+            details,
+            lambda: self._store.agents.create(name, instructions, capabilities, model),
+        )
+
+    async def change_agent(
+        self,
+        name: str,
+        *,
+        instructions: str | None = None,
+        capabilities: tuple[str, ...] | None = None,
+        model: str | None = None,
+    ) -> Agent:
+        """Change what is given; None leaves a field as it is, an empty model means the default one."""
+        agent = await self.agent(name)
+        changed = replace(
+            agent,
+            instructions=agent.instructions if instructions is None else instructions,
+            capabilities=agent.capabilities if capabilities is None else capabilities,
+            model=agent.model if model is None else (model or None),
+        )
+        await self._known_model(changed.model)
+        fields = ("instructions", "capabilities", "model")
+        details = {
+            "name": name,
+            "agent_id": agent.id,
+            "capabilities": list(changed.capabilities),
+            "changed": [field for field in fields if getattr(agent, field) != getattr(changed, field)],
+        }
+
+        async def act() -> Agent:
+            return await self._store.agents.change(changed) or _missing("agent")
+
+        return await self._recorded(Event.AGENT_CHANGED, name, details, act)
+
+    async def grant(self, name: str, capability: str) -> Agent:
+        """Add one capability; the list stays sorted and without doubles."""
+        agent = await self.agent(name)
+        return await self.change_agent(name, capabilities=tuple(sorted({*agent.capabilities, capability})))
+
+    async def remove(self, name: str, capability: str) -> Agent:
+        """Take one capability away."""
+        agent = await self.agent(name)
+        return await self.change_agent(
+            name, capabilities=tuple(kept for kept in agent.capabilities if kept != capability)
+        )
+
+    async def delete_agent(self, name: str) -> None:
+        """Remove an agent; its chats stay readable."""
+        agent = await self.agent(name)
+        await self._recorded(
+            Event.AGENT_DELETED, name, {"name": name, "agent_id": agent.id}, lambda: self._store.agents.delete(name)
+        )
+
+    async def create_model(
+        self, name: str, model_format: ModelFormat, base_url: str, model: str, credential: str | None
+    ) -> Model:
+        """Add a model endpoint."""
+        details = {
+            "name": name,
+            "form": model_format,
+            "model": model,
+            "service": credential or "",
+            "changed": ["added"],
+        }
+        return await self._recorded(
+            Event.MODEL_CHANGED,
+            name,
+            details,
+            lambda: self._store.models.create(name, model_format, base_url, model, credential),
+        )
+
+    async def delete_model(self, name: str) -> None:
+        """Remove a model endpoint."""
+        if await self._store.models.find(name) is None:
+            _missing("model")
+        await self._recorded(
+            Event.MODEL_CHANGED,
+            name,
+            {"name": name, "changed": ["removed"]},
+            lambda: self._store.models.delete(name),
+        )
+
+    async def create_chat(self, agent: str, title: str = "") -> Chat:
+        """Open a chat with an agent that exists."""
+        found = await self.agent(agent)
+        return await self._recorded(
+            Event.CHAT_CREATED, "", {"agent_id": found.id}, lambda: self._store.chats.create(agent, title)
+        )
+
+    async def delete_chat(self, chat_id: str) -> None:
+        """Remove a chat with all that belongs to it."""
+        if await self._store.chats.find(chat_id) is None:
+            _missing("chat")
+        await self._recorded(
+            Event.CHAT_DELETED, chat_id, {"chat_id": chat_id}, lambda: self._store.chats.delete(chat_id)
+        )
+
+    async def agent(self, name: str) -> Agent:
+        """The agent of this name.
+
+        Raises:
+            Refusal: `not_found`.
+        """
+        return await self._store.agents.find(name) or _missing("agent")
+
+    async def _known_model(self, name: str | None) -> None:
+        if name and await self._store.models.find(name) is None:
+            _missing("model")
+
+    async def _recorded(
+        self, event: Event, subject: str, details: dict[str, Any], act: Callable[[], Awaitable[Answer]]
+    ) -> Answer:
+        """Record the intent, act, record the outcome. Without a durable intent nothing is done."""
+        intent = await self._append(
+            AppendRequest(event=event.value, phase="intent", principal=OWNER, subject=subject or None, details=details)
+        )
+        try:
+            answer = await act()
+        except Refusal as refusal:
+            await self._outcome(event, intent, "failed", refusal.problem.code.value)
+            raise
+        await self._outcome(event, intent, "ok", None)
+        return answer
+
+    async def _outcome(self, event: Event, intent: AppendReceipt, outcome: str, reason: str | None) -> None:
+        await self._append(
+            AppendRequest(
+                event=event.value,
+                phase="outcome",
+                intent_seq=intent.seq,
+                principal=OWNER,
+                outcome=outcome,
+                reason=reason,
+            )
+        )
+
+
+def _missing(kind: str) -> Any:
+    detail = f"There is no {kind} of this name." if kind != "chat" else "There is no such chat."
+    raise Refusal(ProblemCode.NOT_FOUND, detail, f"GET /api/{kind}s lists those that exist.")

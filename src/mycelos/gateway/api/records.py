@@ -1,0 +1,52 @@
+"""`/api/credentials/list`, `/api/audit/events` and `/api/status`: what can be read and not changed here."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query
+
+from mycelos import __version__
+from mycelos.gateway.api.schemas import CredentialView, Status
+from mycelos.gateway.services import Services
+
+
+def record_routes(services: Services) -> APIRouter:
+    """The routes."""
+    router = APIRouter(prefix="/api", tags=["records"])
+
+    @router.get("/credentials/list")
+    async def list_credentials() -> list[CredentialView]:
+        """The stored credentials: service, label and time of storing, and nothing else."""
+        return [
+            CredentialView(service=found.service, label=found.label, created_at=found.created_at)
+            for found in await services.proxy.credentials()
+        ]
+
+    @router.get("/audit/events")
+    async def list_events(
+        limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+        after: Annotated[int | None, Query(ge=-1)] = None,
+        suspicious: bool = False,
+        since: Annotated[str | None, Query(max_length=40)] = None,
+    ) -> list[dict[str, Any]]:
+        """Entries of the ledger."""
+        query: dict[str, str | int | bool] = {"limit": limit, "suspicious": suspicious}
+        if after is not None:
+            query["after"] = after
+        if since is not None:
+            query["since"] = since
+        return await services.proxy.audit_events(**query)
+
+    @router.get("/status")
+    async def show_status() -> Status:
+        """How the gateway is, and whether it reaches the proxy."""
+        return Status(
+            version=__version__,
+            proxy="ok" if await services.proxy.health() else "unavailable",
+            agents=len(await services.store.agents.all()),
+            models=len(await services.store.models.all()),
+            open_runs=sum(run.is_open for run in await services.store.runs.all()),
+        )
+
+    return router

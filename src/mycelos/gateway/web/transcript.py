@@ -1,0 +1,144 @@
+"""What a run's events say, folded into the blocks that the page shows. Pure: events in, blocks out."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+from markupsafe import Markup
+
+from mycelos.gateway.web.markdown import render_markdown
+
+
+class EventLike(Protocol):
+    """One event of a run, from the journal or the live stream."""
+
+    @property
+    def sequence(self) -> int:
+        """Its number in the run, from 1."""
+
+    @property
+    def kind(self) -> str:
+        """Its kind, such as ``token``."""
+
+    @property
+    def data(self) -> Mapping[str, Any]:
+        """What it says."""
+
+
+@dataclass(frozen=True)
+class Words:
+    """Text that the model wrote."""
+
+    text: str
+    kind: str = "words"
+
+    @property
+    def html(self) -> Markup:
+        """The text as harmless HTML."""
+        return render_markdown(self.text)
+
+
+@dataclass(frozen=True)
+class ToolBlock:
+    """One wish for a tool and what came of it. ``ok`` is None while it is under way."""
+
+    call: str
+    tool: str
+    args: str
+    ok: bool | None = None
+    content: str = ""
+    code: str = ""
+    reason: str = ""
+    next: str = ""
+    kind: str = "tool"
+
+    @property
+    def state(self) -> str:
+        """One word for the card's corner."""
+        if self.ok is None:
+            return "working"
+        return "done" if self.ok else self.code or "failed"
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How the run ended."""
+
+    ok: bool
+    code: str
+    detail: str
+    next: str
+    kind: str = "ending"
+
+
+@dataclass(frozen=True)
+class Transcript:
+    """The blocks in order; ``after`` is the number of the newest event in them."""
+
+    blocks: tuple[Words | ToolBlock | Ending, ...]
+    after: int
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether an ending is among them."""
+        return any(isinstance(block, Ending) for block in self.blocks)
+
+
+def fold_events(events: Iterable[EventLike]) -> Transcript:
+    """The blocks of one run's events."""
+    blocks: list[Words | ToolBlock | Ending] = []
+    after = 0
+    for event in events:
+        after = max(after, event.sequence)
+        data = event.data
+        match event.kind:
+            case "token":
+                _add_words(blocks, _text(data, "text"))
+            case "tool_call":
+                blocks.append(ToolBlock(_text(data, "id"), _text(data, "tool"), _arguments(data.get("args"))))
+            case "tool_result":
+                _finish_call(blocks, data)
+            case "done" | "error":
+                blocks.append(_ending(event.kind, data))
+            case _:
+                # A kind that this page does not know is shown by its name rather than left out.
+                blocks.append(ToolBlock("", event.kind, "", ok=None))
+    return Transcript(tuple(blocks), after)
+
+
+def _add_words(blocks: list[Words | ToolBlock | Ending], text: str) -> None:
+    last = blocks[-1] if blocks else None
+    if isinstance(last, Words):
+        blocks[-1] = Words(last.text + text)
+    elif text:
+        blocks.append(Words(text))
+
+
+def _finish_call(blocks: list[Words | ToolBlock | Ending], data: Mapping[str, Any]) -> None:
+    for index, block in enumerate(blocks):
+        if isinstance(block, ToolBlock) and block.call == _text(data, "id") and block.ok is None:
+            blocks[index] = replace(
+                block,
+                ok=data.get("ok") is True,
+                content=_text(data, "content"),
+                code=_text(data, "code"),
+                reason=_text(data, "detail"),
+                next=_text(data, "next"),
+            )
+            return
+
+
+def _ending(kind: str, data: Mapping[str, Any]) -> Ending:
+    return Ending(kind == "done", _text(data, "code"), _text(data, "detail"), _text(data, "next"))
+
+
+def _text(data: Mapping[str, Any], key: str) -> str:
+    value = data.get(key)
+    return value if isinstance(value, str) else ""
+
+
+def _arguments(args: object) -> str:
+    return "not a JSON object" if args is None else json.dumps(args, indent=2, ensure_ascii=False)
