@@ -6,13 +6,12 @@ import fcntl
 import os
 import select
 import signal
-import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from mycelos.sandbox import kernel, process_tree
+from mycelos.sandbox import process_tree
 from mycelos.sandbox.bubblewrap import bubblewrap_arguments, find_bubblewrap
 from mycelos.sandbox.errors import Layer, SandboxRefused
 from mycelos.sandbox.plan import (
@@ -33,6 +32,7 @@ _DIAGNOSTICS_LIMIT: Final = 4096
 _ABOVE_FIXED: Final = 64
 """Source descriptors are lifted above the fixed places, so that no copy overwrites another's source."""
 _SHELL_SIGNAL_BASE: Final = 128
+_KILLED: Final = _SHELL_SIGNAL_BASE + signal.SIGKILL
 
 
 @dataclass
@@ -47,6 +47,7 @@ class ConfinedProcess:
     status: int
     diagnostics: int | None
     text: bytearray = field(default_factory=bytearray)
+    result: tuple[int, int] | None = None
 
     def read_diagnostics(self) -> bool:
         """Take in what was written; keep the last part only. False at the end."""
@@ -93,21 +94,29 @@ class ConfinedProcess:
             raise
 
     def wait(self, seconds: float | None) -> tuple[int, int] | None:
-        """How it ended, as `ending` says it; None after ``seconds``. Nothing that it started is left."""
-        pidfd = os.pidfd_open(self.pid)
-        try:
-            ready, _, _ = select.select([pidfd], [], [], seconds)
-        finally:
-            os.close(pidfd)
-        if not ready:
-            return None
-        _, status = os.waitpid(self.pid, 0)
-        process_tree.end_tree(None)
-        return ending(status)
+        """How its first process ended, as `ending` says it; None when it has not after ``seconds``."""
+        if self.result is None:
+            pidfd = os.pidfd_open(self.pid)
+            try:
+                ready, _, _ = select.select([pidfd], [], [], seconds)
+            finally:
+                os.close(pidfd)
+            if not ready:
+                return None
+            self.result = ending(os.waitpid(self.pid, 0)[1])
+        return self.result
 
-    def end(self, others: Collection[int] = ()) -> None:
-        """Kill it and everything that it started, and wait for their end. ``others`` are our other processes."""
-        process_tree.end_tree(self.pid, others)
+    def end(self, spared: Collection[int] | None = None) -> tuple[int, int]:
+        """Kill it with everything that it started, wait for their end, and say how its first process ended.
+
+        ``spared`` is for a reaper: see `process_tree.end_tree`.
+        """
+        if self.result is None:
+            status = process_tree.end_tree(self.pid, spared)
+            self.result = ending(status) if status is not None else (_KILLED, signal.SIGKILL)
+        elif spared is not None:
+            process_tree.end_tree(None, spared)
+        return self.result
 
     def close(self) -> None:
         """Close our descriptors."""
@@ -131,14 +140,12 @@ def start(
 ) -> ConfinedProcess:
     """Start ``plan``; ``channel`` becomes descriptor 3 of the process, ``workspace`` is the open folder.
 
-    The calling process becomes the reaper of everything that a run leaves behind, so it must be the only thread
-    that waits for children; `PR_SET_PDEATHSIG` is tied to the thread that starts.
+    Call it from a thread that lives as long as the run: `PR_SET_PDEATHSIG` is tied to it.
 
     Raises:
         SandboxRefused: the program that starts it is missing.
         OSError: the process could not be created.
     """
-    kernel.process_control(kernel.PR_SET_CHILD_SUBREAPER, 1)
     command = [plan.executable, "-I", "-B", "-m", "mycelos.sandbox.launch"]
     if plan.mechanism is Mechanism.BUBBLEWRAP:
         command = bubblewrap_arguments(plan, find_bubblewrap(), command)
@@ -170,8 +177,3 @@ def start(
         for descriptor in (*lifted.values(), status_write, order, *([] if output_write is None else [output_write])):
             os.close(descriptor)
     return ConfinedProcess(pid, plan, status_read, output_read)
-
-
-def deadline_after(seconds: float) -> float:
-    """A point on the monotonic clock."""
-    return time.monotonic() + seconds

@@ -1,7 +1,7 @@
 """Ending a process with all its descendants, also those that were forked twice to get away.
 
-The caller is their reaper (`PR_SET_CHILD_SUBREAPER`): whatever loses its parent becomes the caller's child. Each round
-stops what it found, so that nothing forks meanwhile, kills it, and looks again until a round finds nothing.
+A caller that is their reaper (`PR_SET_CHILD_SUBREAPER`) becomes the parent of whatever loses its own. Each round stops
+what it found, so that nothing forks meanwhile, kills it, and looks again until a round finds nothing.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ import select
 import signal
 import time
 from typing import TYPE_CHECKING, Final
+
+from mycelos.sandbox import kernel
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
@@ -23,29 +25,40 @@ class SurvivorError(RuntimeError):
     """A process could not be ended in time (it hangs in the kernel)."""
 
 
-def end_tree(root: int | None, others: Collection[int] = ()) -> None:
-    """Kill ``root`` with its descendants, and every orphan that has become our child and is not in ``others``.
+def become_reaper() -> None:
+    """Make the calling process the parent of every descendant that loses its own."""
+    kernel.process_control(kernel.PR_SET_CHILD_SUBREAPER, 1)
 
-    Returns when none of them is left, reaped included.
+
+def end_tree(root: int | None, spared: Collection[int] | None = None) -> int | None:
+    """Kill ``root``, an unreaped child of ours, with its descendants, and reap those that are ours to reap.
+
+    With ``spared``, every other child of ours that is not in it is ended too: for a reaper, that is what has lost
+    its parent. Returns the wait status of ``root``.
 
     Raises:
         SurvivorError: some are left after ten seconds.
     """
     deadline = time.monotonic() + _LIMIT_SECONDS
-    while victims := _victims(root, others):
+    status: int | None = None
+    while victims := _victims(root, spared):
         if time.monotonic() > deadline:
             message = f"processes {sorted(victims)} do not end"
             raise SurvivorError(message)
         held = _hold(victims)
         # A number can be given to another process between the look and the hold: look once more.
-        confirmed = {pid: descriptor for pid, descriptor in held.items() if pid in _victims(root, others)}
+        again = _victims(root, spared)
+        confirmed = [descriptor for pid, descriptor in held.items() if pid in again]
         for number in (signal.SIGSTOP, signal.SIGKILL):
-            for descriptor in confirmed.values():
+            for descriptor in confirmed:
                 _send(descriptor, number)
-        _await_ends(confirmed.values())
+        _await_ends(confirmed)
         for descriptor in held.values():
             os.close(descriptor)
-        _reap(victims)
+        ended = _reap(victims)
+        if root in ended:
+            status, root = ended[root], None
+    return status
 
 
 def parents() -> dict[int, int]:
@@ -62,15 +75,14 @@ def parents() -> dict[int, int]:
     return found
 
 
-def _victims(root: int | None, others: Collection[int]) -> set[int]:
+def _victims(root: int | None, spared: Collection[int] | None) -> set[int]:
     parent_of = parents()
     children: dict[int, list[int]] = {}
     for pid, parent in parent_of.items():
         children.setdefault(parent, []).append(pid)
-    spared = set(others)
-    waiting = [pid for pid in children.get(os.getpid(), []) if pid not in spared]
-    if root is not None and root in parent_of:
-        waiting.append(root)
+    waiting = [root] if root is not None and root in parent_of else []
+    if spared is not None:
+        waiting += [pid for pid in children.get(os.getpid(), []) if pid not in spared]
     victims: set[int] = set()
     while waiting:
         pid = waiting.pop()
@@ -109,9 +121,13 @@ def _await_ends(descriptors: Iterable[int]) -> None:
             poller.unregister(descriptor)
 
 
-def _reap(pids: Iterable[int]) -> None:
+def _reap(pids: Iterable[int]) -> dict[int, int]:
+    ended = {}
     for pid in pids:
         try:
-            os.waitpid(pid, os.WNOHANG)
+            reaped, status = os.waitpid(pid, os.WNOHANG)
         except ChildProcessError:
             continue
+        if reaped == pid:
+            ended[pid] = status
+    return ended

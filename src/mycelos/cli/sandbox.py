@@ -1,0 +1,132 @@
+"""`mycelos sandbox`: attack the sandbox of this machine, or run a command inside it."""
+
+from __future__ import annotations
+
+import json
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final
+
+import cyclopts
+import msgspec
+
+from mycelos.sandbox import process, process_tree
+from mycelos.sandbox.errors import SandboxRefused
+from mycelos.sandbox.mechanism import RunUsers, choose_sandbox, start_test
+from mycelos.sandbox.plan import Execute
+from mycelos.sandbox.probe import run_probes
+from mycelos.sandbox.profiles import COMMAND_PROFILES
+from mycelos.sandbox.workspace import OpenWorkspace, open_workspace
+
+if TYPE_CHECKING:
+    from mycelos.sandbox.probe import ProbeReport
+
+DONE: Final = 0
+FAILED: Final = 1
+WRONG_USAGE: Final = 2
+WALL_MISSING: Final = 3
+TIMED_OUT: Final = 124
+
+app = cyclopts.App(name="sandbox", help="The walls around agents: attack them, or run a command inside.")
+
+
+@app.command
+def probe(*, profile: str = "agent", as_json: Annotated[bool, cyclopts.Parameter(name="--json", negative=())] = False) -> int:
+    """Start a process in the sandbox and let it attack; exit 0 only when every wall holds.
+
+    Example: mycelos sandbox probe
+
+    Parameters
+    ----------
+    profile
+        The profile to attack from; `agent` is the one that can be attacked.
+    as_json
+        Print the results as JSON.
+    """
+    if profile != "agent":
+        print(f"There is no profile {profile} to probe; use --profile agent", file=sys.stderr)
+        return WRONG_USAGE
+    try:
+        report = run_probes()
+    except SandboxRefused as refused:
+        return _refused(refused)
+    if as_json:
+        print(json.dumps(msgspec.to_builtins(report) | {"holds": report.holds}, indent=2))
+    else:
+        _print(report)
+    return DONE if report.holds else FAILED
+
+
+@app.command
+def run(
+    *command: Annotated[str, cyclopts.Parameter(allow_leading_hyphen=True)],
+    profile: str = "tools",
+    workspace: Path | None = None,
+    timeout: float | None = None,
+) -> int:
+    """Run a command in the sandbox and pass its exit code on: no network, nothing writable but one folder.
+
+    Example: mycelos sandbox run --workspace . -- python3 -c 'print(1)'
+
+    Parameters
+    ----------
+    command
+        The command and its arguments, after `--`.
+    profile
+        `tools` for ordinary programs; `agent` for an agent's own walls: one process, one thread.
+    workspace
+        The folder that the command may write; an empty one for this run where none is given.
+    timeout
+        Seconds after which the command is ended, with exit code 124.
+    """
+    if not command:
+        print("Name a command after --", file=sys.stderr)
+        return WRONG_USAGE
+    if profile not in COMMAND_PROFILES:
+        print(f"There is no profile {profile}; there are: {', '.join(COMMAND_PROFILES)}", file=sys.stderr)
+        return WRONG_USAGE
+    try:
+        if workspace is not None:
+            return _run(command, profile, workspace.absolute(), timeout)
+        with tempfile.TemporaryDirectory(prefix="mycelos-workspace-") as folder:
+            return _run(command, profile, Path(folder), timeout)
+    except SandboxRefused as refused:
+        return _refused(refused)
+
+
+def _run(command: tuple[str, ...], profile: str, folder: Path, timeout: float | None) -> int:
+    process_tree.become_reaper()
+    sandbox = choose_sandbox(start_test)
+    user = RunUsers().take()
+    opened: OpenWorkspace = open_workspace(folder, user)
+    plan = sandbox.plan(COMMAND_PROFILES[profile], opened.place, Execute(command), user)
+    try:
+        confined = process.start(plan, channel=None, workspace=opened.descriptor, inherit_output=True)
+    finally:
+        opened.close()
+    try:
+        confined.wait_armed()
+        ending = confined.wait(timeout)
+        if ending is None:
+            print(f"mycelos: ended after {timeout:g} seconds", file=sys.stderr)
+            return TIMED_OUT
+        return ending[0]
+    finally:
+        confined.end(spared=())
+        confined.close()
+
+
+def _refused(refused: SandboxRefused) -> int:
+    print(f"mycelos: {refused}", file=sys.stderr)
+    return WALL_MISSING
+
+
+def _print(report: ProbeReport) -> None:
+    for result in report.results:
+        word = "held" if result.held else "open, as documented" if result.as_promised else "OPEN"
+        print(f"{word:<20} {result.sentence} ({result.detail})")
+    held = sum(result.held for result in report.results)
+    print(f"{held} of {len(report.results)} attacks held off, by {report.mechanism}")
+    if report.passed_over:
+        print(report.passed_over)

@@ -1,0 +1,147 @@
+"""Walling in a service of ours that is already running: the gateway, and the operator's page.
+
+Called first thing, by the only thread, before any code that handles input is imported. Afterwards the process
+holds the descriptors that it names and can make no other way out.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from mycelos.configuration.layout import DataLayout
+from mycelos.sandbox import identity, kernel, landlock
+from mycelos.sandbox.errors import Layer, SandboxRefused
+from mycelos.sandbox.installation import find_installation
+from mycelos.sandbox.landlock import READ, WRITE, FileAccess
+from mycelos.sandbox.seccomp import FilterKind, compile_filter
+from mycelos.sandbox.seccomp_load import load_filter
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+_SYSTEM_FILES: Final = (
+    "/etc/localtime", "/etc/timezone", "/etc/mime.types", "/etc/os-release", "/usr/share/zoneinfo", "/usr/lib/ssl",
+    "/etc/ssl", "/usr/lib/os-release", "/dev/urandom", "/dev/random",
+)
+_STANDARD: Final = frozenset({0, 1, 2})
+
+
+@dataclass(frozen=True)
+class ConfinementReport:
+    """The walls that stand, and those that are missing because the operator's file accepts it."""
+
+    layers: tuple[Layer, ...]
+    missing: tuple[Layer, ...]
+
+
+def confine_gateway(
+    data_directory: Path, keep_descriptors: Sequence[int], *, accept_missing: frozenset[str] = frozenset()
+) -> ConfinementReport:
+    """Confine the calling process as the gateway.
+
+    It reads installed code and writes below ``gateway/`` of the data folder; it makes no socket but connected pairs,
+    connects and binds nothing, starts and signals no process. It accepts on listeners that it was given and receives
+    descriptors on its channels.
+
+    Raises:
+        SandboxRefused: a wall is missing that ``accept_missing`` does not name.
+    """
+    gateway = DataLayout(data_directory).gateway
+    return _confine(
+        FilterKind.GATEWAY,
+        [*_readable(data_directory), (str(gateway), int(WRITE))],
+        keep_descriptors,
+        accept_missing,
+    )
+
+
+def confine_operator(
+    data_directory: Path, keep_descriptors: Sequence[int], *, accept_missing: frozenset[str] = frozenset()
+) -> ConfinementReport:
+    """Confine the calling process as the operator's page.
+
+    It reads installed code and the operator's token, connects unix stream sockets, and writes nothing. The rule is on
+    the token's file as it is now: when the proxy makes another one, the page must be started again.
+
+    Raises:
+        SandboxRefused: a wall is missing that ``accept_missing`` does not name.
+    """
+    layout = DataLayout(data_directory)
+    rules: list[tuple[str | int, int]] = [*_readable(data_directory), (str(layout.operator_token), int(READ))]
+    if layout.operator_socket.exists():
+        rules.append((str(layout.operator_socket), int(FileAccess.RESOLVE_UNIX)))
+    return _confine(FilterKind.OPERATOR, rules, keep_descriptors, accept_missing)
+
+
+def _readable(data_directory: Path) -> list[tuple[str | int, int]]:
+    paths = find_installation().readable(with_programs=False)
+    data = str(data_directory.resolve())
+    for path in paths:
+        if f"{data}/".startswith(f"{os.path.realpath(path)}/"):
+            raise SandboxRefused(
+                Layer.INSTALLATION,
+                f"the data folder {data} lies inside {path}, which every confined process may read",
+                "Move it elsewhere and set MYCELOS_DATA_DIR",
+            )
+    rules: list[tuple[str | int, int]] = [(path, int(READ)) for path in paths]
+    rules += [(path, int(READ)) for path in _SYSTEM_FILES if os.path.exists(path)]
+    rules.append(("/dev/null", int(FileAccess.READ_FILE | FileAccess.WRITE_FILE | FileAccess.TRUNCATE)))
+    return rules
+
+
+def _confine(
+    kind: FilterKind,
+    rules: list[tuple[str | int, int]],
+    keep_descriptors: Sequence[int],
+    accept_missing: frozenset[str],
+) -> ConfinementReport:
+    _require_single_thread()
+    program = compile_filter(kind)
+    keep = frozenset(keep_descriptors) | _STANDARD
+    steps: tuple[tuple[Layer, Callable[[], None]], ...] = (
+        (Layer.CAPABILITIES, identity.drop_capabilities),
+        (Layer.NO_NEW_PRIVILEGES, _renounce),
+        (Layer.LANDLOCK, lambda: _restrict(rules, accept_missing)),
+        (Layer.DESCRIPTORS, lambda: kernel.close_descriptors_except(keep)),
+        (Layer.SECCOMP, lambda: load_filter(program, all_threads=True)),
+    )
+    standing: list[Layer] = []
+    missing: list[Layer] = []
+    for layer, step in steps:
+        try:
+            step()
+        except SandboxRefused as refusal:
+            if refusal.layer.value not in accept_missing:
+                raise
+            missing.append(refusal.layer)
+        except OSError as error:
+            raise SandboxRefused(layer, os.strerror(error.errno), "Run: mycelos doctor") from None
+        else:
+            standing.append(layer)
+    return ConfinementReport(tuple(standing), tuple(missing))
+
+
+def _restrict(rules: list[tuple[str | int, int]], accept_missing: frozenset[str]) -> None:
+    without_scopes = Layer.LANDLOCK_SCOPE.value in accept_missing
+    minimum = landlock.ABI_WITH_TRUNCATE if without_scopes else landlock.ABI_WITH_SCOPES
+    landlock.restrict(landlock.handled_by(landlock.require_abi(minimum)), rules)
+
+
+def _renounce() -> None:
+    kernel.process_control(kernel.PR_SET_DUMPABLE, 0)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    kernel.set_no_new_privileges()
+
+
+def _require_single_thread() -> None:
+    threads = len(os.listdir("/proc/self/task"))  # noqa: PTH208 - names only
+    if threads != 1:
+        raise SandboxRefused(
+            Layer.LANDLOCK,
+            f"the process has {threads} threads, and Landlock would hold one of them only",
+            "Confine before anything starts a thread",
+        )
