@@ -136,8 +136,8 @@ class OperatorClient:
 
     def _not_ours(self) -> OperatorUnavailableError:
         return OperatorUnavailableError(
-            detail=f"The data folder {self._layout.root} belongs to another user.",
-            next_step="Run this command as the user that runs Mycelos.",
+            detail=f"This process may not open the operator's door in {self._layout.proxy}.",
+            next_step="Use the user that runs Mycelos; if the proxy was restarted, restart the whole system.",
         )
 
 

@@ -27,7 +27,7 @@ DEFAULT_METHODS: Final = (Method.GET,)
 class FieldError(ValueError):
     """One field cannot be used. ``field`` is its name in the form; the text never quotes a secret."""
 
-    def __init__(self, field: str, message: str) -> None:
+    def __init__(self, *, field: str, message: str) -> None:
         super().__init__(message)
         self.field = field
         self.message = message
@@ -45,13 +45,15 @@ def parse_host(text: str, field: str = "host") -> tuple[Literal["https", "http"]
             "expected host, host:port or http://host:port, in ASCII, without path, query or wildcard; "
             "a path belongs in the path prefix"
         )
-        raise FieldError(field, message)
+        raise FieldError(field=field, message=message)
     scheme: Literal["https", "http"] = "http" if found["scheme"] == "http" else "https"
     if scheme == "http" and found["port"] is None:
-        raise FieldError(field, "expected a port after an http:// host, which must be opened by MYCELOS_EGRESS_OPEN")
+        raise FieldError(
+            field=field, message="expected a port after an http:// host, which must be opened by MYCELOS_EGRESS_OPEN"
+        )
     port = int(found["port"] or 443)
     if not 1 <= port <= 65535:
-        raise FieldError(field, "expected a port from 1 to 65535")
+        raise FieldError(field=field, message="expected a port from 1 to 65535")
     return scheme, found["host"].lower(), port
 
 
@@ -66,7 +68,7 @@ def parse_methods(texts: Sequence[str]) -> tuple[Method, ...]:
         try:
             methods[Method(text.strip().upper())] = None
         except ValueError:
-            raise FieldError("methods", f"expected some of {', '.join(Method)}") from None
+            raise FieldError(field="methods", message=f"expected some of {', '.join(Method)}") from None
     return tuple(methods) or DEFAULT_METHODS
 
 
@@ -87,7 +89,7 @@ def parse_injection(text: str) -> Injection:
         case "url_path", False:
             return UrlPath()
         case _:
-            raise FieldError("inject_as", "expected bearer, header:NAME, basic:USER or url_path")
+            raise FieldError(field="inject_as", message="expected bearer, header:NAME, basic:USER or url_path")
 
 
 def build_bindings(
@@ -105,14 +107,16 @@ def build_bindings(
         FieldError: the first field that cannot be used.
     """
     if not hosts:
-        raise FieldError("host", "expected at least one host")
+        raise FieldError(field="host", message="expected at least one host")
     inject = parse_injection(inject_as)
     parsed_methods = parse_methods(methods)
     bindings: dict[Binding, None] = {}
     for scheme, host, port in map(parse_host, hosts):
         for path in map(_parse_path, path_prefixes or ("/",)):
             if isinstance(inject, UrlPath) and not any(CREDENTIAL_PLACEHOLDER in segment for segment in path):
-                raise FieldError("path_prefix", f"expected {CREDENTIAL_PLACEHOLDER} in it, where the secret goes")
+                raise FieldError(
+                    field="path_prefix", message=f"expected {CREDENTIAL_PLACEHOLDER} in it, where the secret goes"
+                )
             try:
                 binding = Binding(
                     v=1,
@@ -129,7 +133,7 @@ def build_bindings(
                 )
             except ValueError as error:
                 field, _, expected = str(error).removeprefix("binding field ").partition(": ")
-                raise FieldError(_FIELDS.get(field, field), expected) from None
+                raise FieldError(field=_FIELDS.get(field, field), message=expected) from None
             bindings[binding] = None
     return tuple(bindings)
 

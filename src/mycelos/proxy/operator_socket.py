@@ -5,35 +5,40 @@ from __future__ import annotations
 import os
 import secrets
 import socket
+import stat
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
 from mycelos.configuration.layout import DataLayout
 from mycelos.proxy.database import prepare_folder
+from mycelos.proxy.vault.errors import VaultError
 
 _ADDRESS_LIMIT: Final = 107
 _BACKLOG: Final = 64
 
 
 def write_operator_token(layout: DataLayout) -> str:
-    """Make a new token of 256 random bits, put it in its file (mode 0600) in one step, and return it.
+    """Make a new token of 256 random bits, put it in its file (mode 0600), and return it.
 
     Raises:
-        VaultError: others may enter the folder.
+        VaultError: others may enter the folder or read the file.
     """
     prepare_folder(layout.proxy)
     token = secrets.token_urlsafe(32)
-    path = layout.operator_token
-    draft = path.with_name(f"{path.name}.new")
-    with suppress(FileNotFoundError):
-        draft.unlink()
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    # Written in place: the vault page is confined to this file as it was when the page began.
+    descriptor = os.open(layout.operator_token, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
-        os.write(descriptor, token.encode("ascii"))
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode) or status.st_uid != os.geteuid() or status.st_mode & 0o077:
+            raise VaultError(
+                detail=f"{layout.operator_token} is not a file of the proxy's user alone.",
+                next_step=f"Remove it and start again: rm {layout.operator_token}",
+            )
+        os.pwrite(descriptor, token.encode("ascii"), 0)
+        os.ftruncate(descriptor, len(token))
     finally:
         os.close(descriptor)
-    draft.rename(path)
     return token
 
 

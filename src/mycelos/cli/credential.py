@@ -1,0 +1,256 @@
+"""``mycelos credential``: secrets and where they may go, through the operator's door."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import App, Parameter
+
+from mycelos.cli.operator_command import UsageError, print_json, run_with_door
+from mycelos.cli.secret_input import read_secret
+from mycelos.operator.client import OperatorClient
+from mycelos.operator.forms import FieldError, build_bindings
+from mycelos.operator.wording import describe
+from mycelos.wire.operator import (
+    BindCredential,
+    CredentialView,
+    RotateCredential,
+    StoreCredential,
+    check_label,
+    check_service,
+)
+
+app = App(name="credential", help="Store secrets and say where they may go. Agents use them without seeing them.")
+
+Hosts = Annotated[list[str] | None, Parameter(name="--host", help="host[:port], or http://host:port for an opened one")]
+Methods = Annotated[list[str] | None, Parameter(name="--method", help="HTTP method; GET where none is named")]
+Prefixes = Annotated[list[str] | None, Parameter(name="--path-prefix", help="whole segments, such as /v1/items")]
+InjectAs = Annotated[str, Parameter(help="bearer, header:NAME, basic:USER or url_path")]
+Json = Annotated[bool, Parameter(name="--json", negative="", help="print JSON")]
+Stdin = Annotated[bool, Parameter(negative="", help="read the secret from standard input")]
+FromFile = Annotated[Path | None, Parameter(help="read the secret from this file")]
+Confirm = Annotated[bool, Parameter(negative="", help="a person confirms each use")]
+
+
+@app.command
+def add(
+    service: str,
+    *,
+    template: str | None = None,
+    host: Hosts = None,
+    method: Methods = None,
+    path_prefix: Prefixes = None,
+    inject_as: InjectAs = "bearer",
+    label: str = "",
+    confirm: Confirm = False,
+    stdin: Stdin = False,
+    from_file: FromFile = None,
+    json: Json = False,
+) -> int:
+    """Store a new credential.
+
+    Example: ``mycelos credential add github --template github``
+
+    Args:
+        service: The name that agents and tools ask for.
+        template: Bindings for a well-known service; `mycelos credential templates` lists them.
+        label: A note for you.
+    """
+
+    def command(client: OperatorClient) -> None:
+        _check_service(service)
+        _check_label(label)
+        if template is not None and (host or method or path_prefix or inject_as != "bearer"):
+            message = "--template says where the secret goes; leave --host, --method, --path-prefix and --inject-as out"
+            raise UsageError(message)
+        if template is None and not host:
+            message = "say where the secret may go: --template NAME (see mycelos credential templates) or --host HOST"
+            raise UsageError(message)
+        bindings = (
+            build_bindings(
+                hosts=host or (),
+                methods=method or (),
+                path_prefixes=path_prefix or (),
+                inject_as=inject_as,
+                confirm=confirm,
+            )
+            if template is None
+            else ()
+        )
+        client.status()
+        secret = read_secret(stdin=stdin, from_file=from_file, prompt=f"Secret for {service}: ")
+        message = StoreCredential(
+            service=service, secret=secret, label=label, template=template, bindings=bindings, confirm=confirm
+        )
+        _show(client.store(message), json, "Stored")
+
+    return run_with_door(command)
+
+
+@app.command(name="list")
+def list_(*, json: Json = False) -> int:
+    """List the credentials.
+
+    Example: ``mycelos credential list``
+    """
+
+    def command(client: OperatorClient) -> None:
+        found = client.credentials()
+        if json:
+            print_json(found)
+            return
+        if not found.credentials and not found.damaged:
+            print("No credential is stored yet. Add one with: mycelos credential add SERVICE --template NAME")
+        for credential in found.credentials:
+            used = f"last used {credential.last_used_at}" if credential.last_used_at else "not used yet"
+            hosts = ", ".join(sorted({binding.host for binding in credential.bindings}))
+            print(f"{credential.service}  {credential.label}  for {hosts}  stored {credential.created_at}, {used}")
+        for service in found.damaged:
+            print(f"{service}  DAMAGED: altered outside Mycelos; delete it and store it again")
+
+    return run_with_door(command)
+
+
+@app.command
+def show(service: str, *, json: Json = False) -> int:
+    """Show one credential's bindings, never its secret.
+
+    Example: ``mycelos credential show github``
+
+    Args:
+        service: The credential's name.
+    """
+
+    def command(client: OperatorClient) -> None:
+        _show(_find(client, service), json, "")
+
+    return run_with_door(command)
+
+
+@app.command
+def bind(
+    service: str,
+    *,
+    host: Hosts = None,
+    method: Methods = None,
+    path_prefix: Prefixes = None,
+    inject_as: InjectAs = "bearer",
+    label: str | None = None,
+    confirm: Confirm = False,
+    add: Annotated[bool, Parameter(negative="", help="keep the present bindings and add these")] = False,
+    json: Json = False,
+) -> int:
+    """Say anew where a credential may go. The bindings given replace the present ones.
+
+    Example: ``mycelos credential bind github --host api.github.com --method GET --path-prefix /repos``
+
+    Args:
+        service: The credential's name.
+        label: A new note; without it the old one stays.
+    """
+
+    def command(client: OperatorClient) -> None:
+        _check_label(label or "")
+        bindings = build_bindings(
+            hosts=host or (),
+            methods=method or (),
+            path_prefixes=path_prefix or (),
+            inject_as=inject_as,
+            confirm=confirm,
+        )
+        present = _find(client, service).bindings if add else ()
+        together = tuple(dict.fromkeys((*present, *bindings)))
+        _show(client.bind(BindCredential(service=service, bindings=together, label=label)), json, "Bound")
+
+    return run_with_door(command)
+
+
+@app.command
+def rotate(service: str, *, stdin: Stdin = False, from_file: FromFile = None, json: Json = False) -> int:
+    """Put a new secret in the old one's place, with the same bindings.
+
+    Example: ``mycelos credential rotate github --from-file new-token.txt``
+
+    Args:
+        service: The credential's name.
+    """
+
+    def command(client: OperatorClient) -> None:
+        _find(client, service)
+        secret = read_secret(stdin=stdin, from_file=from_file, prompt=f"New secret for {service}: ")
+        _show(client.rotate(RotateCredential(service=service, secret=secret)), json, "Replaced the secret of")
+
+    return run_with_door(command)
+
+
+@app.command
+def delete(service: str) -> int:
+    """Remove a credential and its secret.
+
+    Example: ``mycelos credential delete github``
+
+    Args:
+        service: The credential's name.
+    """
+
+    def command(client: OperatorClient) -> None:
+        _check_service(service)
+        client.delete(service)
+        print(f"Deleted {service}. Revoke it at the service too, if it should be good nowhere.")
+
+    return run_with_door(command)
+
+
+@app.command
+def templates(*, json: Json = False) -> int:
+    """List the templates: what each allows and what it leaves out.
+
+    Example: ``mycelos credential templates``
+    """
+
+    def command(client: OperatorClient) -> None:
+        found = client.templates()
+        if json:
+            print_json(found)
+            return
+        for template in found:
+            print(f"{template.name}: {template.title}")
+            for binding in template.bindings:
+                print(f"  {describe(binding)}")
+            print(f"  Left out: {template.leaves_out}")
+
+    return run_with_door(command)
+
+
+def _find(client: OperatorClient, service: str) -> CredentialView:
+    _check_service(service)
+    for credential in client.credentials().credentials:
+        if credential.service == service:
+            return credential
+    message = f"There is no credential {service}. See which there are with: mycelos credential list"
+    raise UsageError(message)
+
+
+def _show(credential: CredentialView, json: bool, verb: str) -> None:
+    if json:
+        print_json(credential)
+        return
+    print(f"{verb} {credential.service} ({credential.label}), version {credential.version}".strip())
+    print("It may go here, and nowhere else:")
+    for binding in credential.bindings:
+        print(f"  {describe(binding)}")
+
+
+def _check_service(service: str) -> None:
+    try:
+        check_service(service)
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+
+
+def _check_label(label: str) -> None:
+    try:
+        check_label(label)
+    except ValueError as error:
+        raise FieldError(field="label", message=str(error).removeprefix("label: ")) from None

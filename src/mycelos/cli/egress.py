@@ -1,0 +1,109 @@
+"""``mycelos egress``: what may be asked for without a credential, through the operator's door."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from cyclopts import App, Parameter
+
+from mycelos.cli.operator_command import UsageError, print_json, run_with_door
+from mycelos.operator.client import OperatorClient
+from mycelos.operator.forms import parse_host, parse_methods
+from mycelos.operator.wording import address
+from mycelos.wire.operator import ANY_HOST, AddRule, ListRules, RemoveRule, RuleView, SetWeb
+
+app = App(name="egress", help="Say what may be asked for without a credential.")
+
+Json = Annotated[bool, Parameter(name="--json", negative="", help="print JSON")]
+Methods = Annotated[list[str] | None, Parameter(name="--method", help="HTTP method; GET where none is named")]
+
+
+@app.command
+def allow(url: str, *, method: Methods = None, json: Json = False) -> int:
+    """Allow requests without a credential to one host.
+
+    Example: ``mycelos egress allow https://example.com --method GET``
+
+    Args:
+        url: The host, as https://host, host:port or http://host:port.
+    """
+
+    def command(client: OperatorClient) -> None:
+        scheme, host, port = parse_host(url, "url")
+        rules: tuple[RuleView, ...] = ()
+        for wanted in parse_methods(method or ()):
+            rules = client.egress_rules(AddRule(method=wanted, scheme=scheme, host=host, port=port))
+        _print_rules(rules, json)
+
+    return run_with_door(command)
+
+
+@app.command
+def remove(url: str, *, method: Methods = None, json: Json = False) -> int:
+    """Take rules away.
+
+    Example: ``mycelos egress remove https://example.com``
+
+    Args:
+        url: The host, as it was allowed, or a rule's id. Without a method, all methods.
+    """
+
+    def command(client: OperatorClient) -> None:
+        rules = client.egress_rules(ListRules())
+        wanted = [rule for rule in rules if rule.id == url]
+        if not wanted:
+            origin = parse_host(url, "url")
+            methods = parse_methods(method) if method else ()
+            wanted = [
+                rule
+                for rule in rules
+                if (rule.scheme, rule.host, rule.port) == origin and (not methods or rule.method in methods)
+            ]
+        if not wanted:
+            message = "There is no such rule. See which there are with: mycelos egress list"
+            raise UsageError(message)
+        for rule in wanted:
+            rules = client.egress_rules(RemoveRule(id=rule.id))
+        _print_rules(rules, json)
+
+    return run_with_door(command)
+
+
+@app.command(name="list")
+def list_(*, json: Json = False) -> int:
+    """List the rules.
+
+    Example: ``mycelos egress list``
+    """
+
+    def command(client: OperatorClient) -> None:
+        _print_rules(client.egress_rules(ListRules()), json)
+
+    return run_with_door(command)
+
+
+@app.command
+def web(state: Literal["on", "off"], *, json: Json = False) -> int:
+    """Allow, or no longer allow, reading from every public host (GET and HEAD, https).
+
+    Example: ``mycelos egress web on``
+
+    Args:
+        state: on or off.
+    """
+
+    def command(client: OperatorClient) -> None:
+        _print_rules(client.egress_rules(SetWeb(enabled=state == "on")), json)
+
+    return run_with_door(command)
+
+
+def _print_rules(rules: tuple[RuleView, ...], json: bool) -> None:
+    if json:
+        print_json(rules)
+        return
+    if not rules:
+        print("No rule: nothing is asked for without a credential.")
+    for rule in rules:
+        where = "every public host" if rule.host == ANY_HOST else address(rule.scheme, rule.host, rule.port)
+        print(f"{rule.id}  {rule.method:7} {where}")
