@@ -1,0 +1,48 @@
+"""The script: which step comes for which text and turn."""
+
+from __future__ import annotations
+
+import pytest
+
+from mycelos.demo.script import LABEL, Fail, Flood, Hang, Say, Step, Use, fill_in, next_step, scenarios
+
+SCENARIOS = scenarios("http://127.0.0.1:9")
+
+
+@pytest.mark.parametrize(
+    ("text", "tool"),
+    [
+        ("What are the open ISSUES?", "github.read.issues"),
+        ("write a comment", "github.write.comment"),
+        ("do the theft", "web.read.page"),
+        ("the metadata please", "web.read.page"),
+        ("loopback", "web.read.page"),
+        ("tell me the secret", "credential.read"),
+    ],
+)
+def test_a_keyword_picks_the_tool_and_the_second_turn_answers_in_words(text: str, tool: str) -> None:
+    first = next_step(SCENARIOS, text, 0)
+    assert isinstance(first, Use)
+    assert first.tool == tool
+    assert isinstance(next_step(SCENARIOS, text, 1), Say)
+
+
+def test_without_a_keyword_the_script_says_that_it_is_one() -> None:
+    step = next_step(SCENARIOS, "hello", 0)
+    assert isinstance(step, Say)
+    assert step.text.startswith(LABEL)
+
+
+@pytest.mark.parametrize(("text", "kind"), [("huge", Flood), ("hang", Hang), ("broken", Fail), ("for ever", Use)])
+def test_the_bad_behaviours_have_their_words(text: str, kind: type[Step]) -> None:
+    assert isinstance(next_step(SCENARIOS, text, 7), kind)
+
+
+def test_every_text_answer_carries_the_label() -> None:
+    texts = [step.text for scenario in SCENARIOS for step in scenario.steps if isinstance(step, Say | Hang)]
+    assert texts
+    assert all(text.startswith(LABEL) for text in texts)
+
+
+def test_a_long_result_is_quoted_shortened() -> None:
+    assert fill_in("a {result}", "x" * 10_000) == "a " + "x" * 2_000
