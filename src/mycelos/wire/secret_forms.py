@@ -62,7 +62,14 @@ def _json(secret: bytes) -> list[bytes]:
     guarded = plain
     for character in "<>&'":
         guarded = guarded.replace(character, f"\\u{ord(character):04x}")
-    forms = [plain, verbatim, guarded, plain.replace("/", "\\/"), every, "\\u" + every[2:].upper().replace("\\U", "\\u")]
+    forms = [
+        plain,
+        verbatim,
+        guarded,
+        plain.replace("/", "\\/"),
+        every,
+        "\\u" + every[2:].upper().replace("\\U", "\\u"),
+    ]
     # JSON inside JSON.
     forms.append(json.dumps(plain)[1:-1])
     return [form.encode("utf-8", "surrogateescape") for form in forms]
@@ -88,15 +95,17 @@ def _utf_16(secret: bytes) -> list[bytes]:
     return [text.encode(encoding, "surrogatepass") for encoding in ("utf-16-le", "utf-16-be")]
 
 
-FORMS: Final[Mapping[str, Callable[[bytes], list[bytes]]]] = MappingProxyType({
-    "raw": _raw,
-    "percent": _percent,
-    "base64": _base64,
-    "hexadecimal": _hexadecimal,
-    "json": _json,
-    "html": _html,
-    "utf-16": _utf_16,
-})
+FORMS: Final[Mapping[str, Callable[[bytes], list[bytes]]]] = MappingProxyType(
+    {
+        "raw": _raw,
+        "percent": _percent,
+        "base64": _base64,
+        "hexadecimal": _hexadecimal,
+        "json": _json,
+        "html": _html,
+        "utf-16": _utf_16,
+    }
+)
 """Each family of spellings and how it is made from the secret's bytes."""
 
 

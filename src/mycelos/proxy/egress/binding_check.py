@@ -17,11 +17,32 @@ if TYPE_CHECKING:
 
 # Keys in which services take a credential or another method: with an injected credential the caller's own would
 # decide whose account it is. A binding that lists the key by name allows it.
-_SIGNING_KEYS: Final = frozenset({
-    "_method", "access_key", "access_token", "api-key", "api_key", "apikey", "auth", "auth_token", "authorization",
-    "client_secret", "key", "oauth_token", "password", "private_token", "secret", "sig", "signature", "token",
-    "x-amz-credential", "x-amz-security-token", "x-amz-signature", "x-http-method-override",
-})
+_SIGNING_KEYS: Final = frozenset(
+    {
+        "_method",
+        "access_key",
+        "access_token",
+        "api-key",
+        "api_key",
+        "apikey",
+        "auth",
+        "auth_token",
+        "authorization",
+        "client_secret",
+        "key",
+        "oauth_token",
+        "password",
+        "private_token",
+        "secret",
+        "sig",
+        "signature",
+        "token",
+        "x-amz-credential",
+        "x-amz-security-token",
+        "x-amz-signature",
+        "x-http-method-override",
+    }
+)
 
 
 @dataclass(frozen=True)
@@ -54,7 +75,8 @@ def _query_agrees(binding: Binding, url: CanonicalUrl) -> bool:
     if url.query is None:
         return True
     # Some servers split at semicolons too, so a key is looked for behind both.
-    keys = {key for text in (url.query, url.query.replace(";", "&")) for key, _ in parse_qsl(text, keep_blank_values=True)}
+    texts = (url.query, url.query.replace(";", "&"))
+    keys = {key for text in texts for key, _ in parse_qsl(text, keep_blank_values=True)}
     if isinstance(binding.query, tuple):
         return keys <= set(binding.query)
     return binding.query == "any" and not {key.lower().partition("[")[0] for key in keys} & _SIGNING_KEYS

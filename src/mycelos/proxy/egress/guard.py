@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import ipaddress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NoReturn
 
 from mycelos.proxy.egress.special_addresses import (
     GLOBAL_UNICAST,
@@ -32,8 +32,19 @@ MAXIMUM_ADDRESSES: Final = 32
 
 # Names that mean the machine or the network at hand (RFC 6761, 6762, 7686, 8375, 9476) or a platform's metadata.
 _INTERNAL_SUFFIXES: Final = (
-    "alt", "corp", "home", "home.arpa", "internal", "intranet", "invalid", "lan", "local", "localdomain",
-    "localhost", "onion", "private",
+    "alt",
+    "corp",
+    "home",
+    "home.arpa",
+    "internal",
+    "intranet",
+    "invalid",
+    "lan",
+    "local",
+    "localdomain",
+    "localhost",
+    "onion",
+    "private",
 )
 _PLATFORM_NAMES: Final = frozenset({"metadata.tencentyun.com", "metadata.platformequinix.com"})
 
@@ -97,6 +108,10 @@ class Guard:
         self._listener_ports = listener_ports
         self._machine_name = machine_name.lower()
 
+    def is_opened(self, url: CanonicalUrl) -> bool:
+        """Whether the operator has opened this exact host and port."""
+        return self._opened.find(url) is not None
+
     def judge_host(self, url: CanonicalUrl) -> None:
         """Judge what needs no resolver: an address written in the URL, or a name that means this network.
 
@@ -107,10 +122,10 @@ class Guard:
             self.judge_addresses(url, (url.address,))
         elif self._opened.find(url) is None:
             last_label = url.host.rpartition(".")[2]
-            if last_label == url.host or url.host == self._machine_name or url.host in _PLATFORM_NAMES:
-                raise Blocked("a name of this machine, network or platform")
+            if url.host in {last_label, self._machine_name, *_PLATFORM_NAMES}:
+                _block("a name of this machine, network or platform")
             if any(url.host == suffix or url.host.endswith(f".{suffix}") for suffix in _INTERNAL_SUFFIXES):
-                raise Blocked("a name that has no meaning on the public internet")
+                _block("a name that has no meaning on the public internet")
 
     def judge_addresses(self, url: CanonicalUrl, addresses: Sequence[IpAddress]) -> tuple[IpAddress, ...]:
         """The addresses of ``url``, each of which may be dialled.
@@ -119,18 +134,18 @@ class Guard:
             Blocked: one of them may not, or there is none.
         """
         if not 0 < len(addresses) <= MAXIMUM_ADDRESSES:
-            raise Blocked(f"a name needs 1 to {MAXIMUM_ADDRESSES} addresses")
+            _block(f"a name needs 1 to {MAXIMUM_ADDRESSES} addresses")
         pinned = self._opened.find(url)
         for address in addresses:
             judgement = self.judge(address)
             if judgement.address_class is AddressClass.GLOBAL:
                 continue
             if pinned is None or judgement.address_class not in LIFTABLE:
-                raise Blocked(judgement.reason, judgement.address_class)
+                _block(judgement.reason, judgement.address_class)
             if address not in pinned:
-                raise Blocked("an opened host whose addresses have changed since the start", judgement.address_class)
+                _block("an opened host whose addresses have changed since the start", judgement.address_class)
             if judgement.address_class is not AddressClass.PRIVATE and url.port in self._listener_ports:
-                raise Blocked("a port on which Mycelos itself listens", judgement.address_class)
+                _block("a port on which Mycelos itself listens", judgement.address_class)
         return tuple(addresses)
 
     def judge(self, address: IpAddress) -> Judgement:
@@ -139,3 +154,7 @@ class Guard:
         if judgement.address_class in {AddressClass.GLOBAL, AddressClass.PRIVATE} and address in self._own.current():
             return Judgement(AddressClass.OWN, "an address of this machine")
         return judgement
+
+
+def _block(reason: str, address_class: str = "") -> NoReturn:
+    raise Blocked(reason, address_class)

@@ -7,7 +7,7 @@ that nobody's traffic lands in somebody else's account. Without one, what frames
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NoReturn
 
 from mycelos.wire.problems import ProblemCode, Refusal
 
@@ -22,28 +22,78 @@ _VALUE: Final = re.compile(rb"[\t\x20-\x7e\x80-\xff]*\Z")
 MAXIMUM_HEADERS: Final = 64
 MAXIMUM_VALUE: Final = 8192
 
-WITH_CREDENTIAL: Final = frozenset({
-    b"accept", b"accept-language", b"anthropic-beta", b"anthropic-version", b"content-language", b"content-type",
-    b"idempotency-key", b"if-match", b"if-modified-since", b"if-none-match", b"if-unmodified-since", b"last-event-id",
-    b"mcp-protocol-version", b"mcp-session-id", b"notion-version", b"openai-beta", b"prefer", b"user-agent",
-    b"x-github-api-version",
-})
+WITH_CREDENTIAL: Final = frozenset(
+    {
+        b"accept",
+        b"accept-language",
+        b"anthropic-beta",
+        b"anthropic-version",
+        b"content-language",
+        b"content-type",
+        b"idempotency-key",
+        b"if-match",
+        b"if-modified-since",
+        b"if-none-match",
+        b"if-unmodified-since",
+        b"last-event-id",
+        b"mcp-protocol-version",
+        b"mcp-session-id",
+        b"notion-version",
+        b"openai-beta",
+        b"prefer",
+        b"user-agent",
+        b"x-github-api-version",
+    }
+)
 """What a caller may say beside an injected credential."""
 
-HOP_BY_HOP: Final = frozenset({
-    b"connection", b"http2-settings", b"keep-alive", b"proxy-authenticate", b"proxy-authentication-info",
-    b"proxy-authorization", b"proxy-connection", b"te", b"trailer", b"transfer-encoding", b"upgrade",
-})
+HOP_BY_HOP: Final = frozenset(
+    {
+        b"connection",
+        b"http2-settings",
+        b"keep-alive",
+        b"proxy-authenticate",
+        b"proxy-authentication-info",
+        b"proxy-authorization",
+        b"proxy-connection",
+        b"te",
+        b"trailer",
+        b"transfer-encoding",
+        b"upgrade",
+    }
+)
 """RFC 9110, section 7.6.1, and their like: for one connection, never passed on."""
 
 _NEVER_SENT: Final = HOP_BY_HOP | {
-    b"accept-encoding", b"authorization", b"content-length", b"cookie", b"cookie2", b"expect", b"forwarded", b"host",
-    b"if-range", b"range", b"via", b"x-api-key", b"x-forwarded-for", b"x-forwarded-host", b"x-forwarded-port",
-    b"x-forwarded-proto", b"x-http-method", b"x-http-method-override", b"x-method-override", b"x-original-url",
-    b"x-real-ip", b"x-rewrite-url",
+    b"accept-encoding",
+    b"authorization",
+    b"content-length",
+    b"cookie",
+    b"cookie2",
+    b"expect",
+    b"forwarded",
+    b"host",
+    b"if-range",
+    b"range",
+    b"via",
+    b"x-api-key",
+    b"x-forwarded-for",
+    b"x-forwarded-host",
+    b"x-forwarded-port",
+    b"x-forwarded-proto",
+    b"x-http-method",
+    b"x-http-method-override",
+    b"x-method-override",
+    b"x-original-url",
+    b"x-real-ip",
+    b"x-rewrite-url",
 }
 _NEVER_RETURNED: Final = HOP_BY_HOP | {
-    b"alt-svc", b"clear-site-data", b"content-encoding", b"content-length", b"set-cookie2",
+    b"alt-svc",
+    b"clear-site-data",
+    b"content-encoding",
+    b"content-length",
+    b"set-cookie2",
 }
 _OWN_PREFIX: Final = b"mycelos-"
 _LOCATIONS: Final = frozenset({b"location", b"content-location", b"refresh", b"link"})
@@ -56,12 +106,12 @@ def outgoing(given: Sequence[tuple[bytes, bytes]], *, with_credential: bool) -> 
         Refusal: `invalid_request`; a name or value that no header can have, or too many of them.
     """
     if len(given) > MAXIMUM_HEADERS:
-        raise _invalid(f"at most {MAXIMUM_HEADERS} headers")
+        _refuse(f"at most {MAXIMUM_HEADERS} headers")
     kept: Headers = []
     dropped = _named_by_connection(given)
     for name, value in given:
         if not _NAME.match(name) or not _VALUE.match(value) or len(value) > MAXIMUM_VALUE:
-            raise _invalid("header names of letters, digits and hyphens, and values without control characters")
+            _refuse("header names of letters, digits and hyphens, and values without control characters")
         lower = name.lower()
         if lower in _NEVER_SENT or lower in dropped or lower.startswith(_OWN_PREFIX):
             continue
@@ -75,7 +125,10 @@ def outgoing(given: Sequence[tuple[bytes, bytes]], *, with_credential: bool) -> 
 
 
 def returned(
-    given: Iterable[tuple[bytes, bytes]], *, set_cookie: Literal["drop", "keep"], location_query: Literal["redact", "keep"]
+    given: Iterable[tuple[bytes, bytes]],
+    *,
+    set_cookie: Literal["drop", "keep"],
+    location_query: Literal["redact", "keep"],
 ) -> Headers:
     """The upstream's headers that go back, before scrubbing. Framing is written anew by whoever answers."""
     headers = [(name.lower(), value) for name, value in given]
@@ -104,5 +157,5 @@ def _named_by_connection(headers: Iterable[tuple[bytes, bytes]]) -> frozenset[by
     )
 
 
-def _invalid(expected: str) -> Refusal:
-    return Refusal(ProblemCode.INVALID_REQUEST, f"Expected {expected}, in headers.", "Correct the headers.")
+def _refuse(expected: str) -> NoReturn:
+    raise Refusal(ProblemCode.INVALID_REQUEST, f"Expected {expected}, in headers.", "Correct the headers.")

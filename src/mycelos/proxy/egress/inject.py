@@ -49,7 +49,9 @@ def same_form(inject_as: str, injection: Injection) -> bool:
     return inject_as == form_of(injection)
 
 
-def refuse_stray_placeholder(text: str, headers: Iterable[tuple[str, str]], body: bytes | None, *, in_path: bool) -> None:
+def refuse_stray_placeholder(
+    text: str, headers: Iterable[tuple[str, str]], body: bytes | None, *, in_path: bool
+) -> None:
     """Refuse a placeholder anywhere but in the path, where ``in_path`` says that one belongs.
 
     ``text`` is the URL as given. A body that streams is not looked at: nothing is put into it.
@@ -67,9 +69,7 @@ def refuse_stray_placeholder(text: str, headers: Iterable[tuple[str, str]], body
         _refuse("The placeholder stands in the body, where no credential is put.")
 
 
-def inject(
-    injection: Injection, secret: bytes, url: CanonicalUrl
-) -> tuple[bytes, list[tuple[bytes, bytes]]]:
+def inject(injection: Injection, secret: bytes, url: CanonicalUrl) -> tuple[bytes, list[tuple[bytes, bytes]]]:
     """The request target and the headers that carry ``secret``.
 
     Raises:

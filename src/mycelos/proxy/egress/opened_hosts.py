@@ -45,9 +45,7 @@ def pinned(openings: Sequence[Opening]) -> OpenedAddresses:
     return OpenedAddresses({(o.host, o.port): frozenset(o.addresses) for o in openings if o.addresses})
 
 
-async def _open(
-    entry: OpenedHost, resolver: Resolver, own: OwnAddresses, listener_ports: frozenset[int]
-) -> Opening:
+async def _open(entry: OpenedHost, resolver: Resolver, own: OwnAddresses, listener_ports: frozenset[int]) -> Opening:
     url = _as_url(entry)
     try:
         addresses = (url.address,) if url.address else await resolver.resolve(url.host, local=True)

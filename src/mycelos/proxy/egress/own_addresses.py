@@ -22,9 +22,7 @@ _LOCAL_V4: Final = re.compile(r"\|-- (?P<address>[0-9.]+)\n\s+/32 host LOCAL\n")
 class OwnAddresses:
     """Reads the kernel's tables again when the last reading is older than two seconds."""
 
-    def __init__(
-        self, process_net: Path = Path("/proc/net"), monotonic: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, process_net: Path = Path("/proc/net"), monotonic: Callable[[], float] = time.monotonic) -> None:
         self._process_net = process_net
         self._monotonic = monotonic
         self._read_at = float("-inf")

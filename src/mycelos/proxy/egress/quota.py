@@ -40,9 +40,7 @@ class QuotaBook:
             Refusal: `rate_limited`; the day's requests or bytes are used up.
         """
         used = self._of(credential_id)
-        if quota is not None and (
-            used.requests >= quota.requests_per_day or used.bytes_sent >= quota.bytes_per_day
-        ):
+        if quota is not None and (used.requests >= quota.requests_per_day or used.bytes_sent >= quota.bytes_per_day):
             raise _used_up()
         used.requests += 1
 

@@ -6,7 +6,7 @@ import asyncio
 import ipaddress
 import socket
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final, NoReturn, Protocol
 
 from mycelos.wire.problems import ProblemCode, Refusal
 
@@ -31,11 +31,13 @@ class Resolver(Protocol):
         ...
 
 
-def resolution_failed(why: str) -> Refusal:
-    """The refusal for a name that gave no address in time."""
-    return Refusal(
-        ProblemCode.RESOLUTION_FAILED, f"The host's name {why}.", "Check the name, and the resolver with: mycelos doctor"
-    )
+def fail(why: str) -> NoReturn:
+    """Refuse a name that gave no address in time (`resolution_failed`)."""
+    raise Refusal(
+        ProblemCode.RESOLUTION_FAILED,
+        f"The host's name {why}.",
+        "Check the name, and the resolver with: mycelos doctor",
+    ) from None
 
 
 class SystemResolver:
@@ -46,6 +48,7 @@ class SystemResolver:
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="resolver")
 
     async def resolve(self, name: str, *, local: bool = False) -> tuple[IpAddress, ...]:
+        """Ask the system; the order of its answers is kept."""
         # The final dot keeps the system's search list, and with it other networks' names, out.
         question = name if local else f"{name}."
         loop = asyncio.get_running_loop()
@@ -53,9 +56,9 @@ class SystemResolver:
             async with asyncio.timeout(self._deadline):
                 answers = await loop.run_in_executor(self._threads, _ask_system, question)
         except TimeoutError:
-            raise resolution_failed("was not resolved in time") from None
+            fail("was not resolved in time")
         except (OSError, UnicodeError):
-            raise resolution_failed("does not resolve") from None
+            fail("does not resolve")
         return answers
 
 
@@ -79,11 +82,12 @@ class DnsResolver:
         self._resolver.cache = None
 
     async def resolve(self, name: str, *, local: bool = False) -> tuple[IpAddress, ...]:
+        """Ask for A and AAAA at once."""
         del local  # this server is the only source
         answers = await asyncio.gather(self._ask(name, "A"), self._ask(name, "AAAA"))
         addresses = tuple(dict.fromkeys(answers[0] + answers[1]))
         if not addresses:
-            raise resolution_failed("has no address")
+            fail("has no address")
         return addresses
 
     async def _ask(self, name: str, record_type: str) -> tuple[IpAddress, ...]:
@@ -96,5 +100,5 @@ class DnsResolver:
             return ()
         except (dns.exception.DNSException, OSError):
             # One family unknown is the whole name unknown: a resolver that hides answers decides nothing.
-            raise resolution_failed("was not resolved by the server that MYCELOS_DNS names") from None
+            fail("was not resolved by the server that MYCELOS_DNS names")
         return tuple(ipaddress.ip_address(record.address) for record in answer)

@@ -33,9 +33,7 @@ class Scrubber:
         self._starts: BytesAhoCorasick | None = None
         if self._patterns:
             # The automaton that needs least memory: there are few patterns, and some are long.
-            self._matcher = BytesAhoCorasick(
-                self._patterns, MATCHKIND_LEFTMOST_LONGEST, Implementation.ContiguousNFA
-            )
+            self._matcher = BytesAhoCorasick(self._patterns, MATCHKIND_LEFTMOST_LONGEST, Implementation.ContiguousNFA)
             self._starts = BytesAhoCorasick(
                 sorted({pattern[:_START_LENGTH] for pattern in self._patterns}),
                 implementation=Implementation.ContiguousNFA,
