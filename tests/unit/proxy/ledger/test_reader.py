@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+import sqlite3
+
+import pytest
+
+from mycelos.ledger.events import Event
+from mycelos.ledger.verify import verify
+from mycelos.proxy.ledger.database import LedgerError
+from mycelos.proxy.ledger.reader import Filter, LedgerReader
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+async def reader(recorder, path):
+    for number in range(10):
+        await recorder.fact(Event.PROXY_HTTP_REQUEST, run=f"r{number}")
+    with LedgerReader(path) as made:
+        yield made
+
+
+async def test_the_newest_come_oldest_first(reader):
+    assert [entry.seq for entry in reader.newest(3)] == [7, 8, 9]
+
+
+async def test_those_after_a_place_come_in_order(reader):
+    assert [entry.seq for entry in reader.after(3, 2)] == [4, 5]
+    assert reader.after(9, 5) == []
+
+
+async def test_one_entry_is_found_by_its_place(reader):
+    assert reader.entry(4).run == "r4"
+    assert reader.entry(10) is None
+
+
+async def test_an_area_is_not_a_prefix_of_names(reader):
+    assert len(reader.newest(99, Filter(event="proxy"))) == 10
+    assert reader.newest(99, Filter(event="prox")) == []
+    assert reader.newest(99, Filter(event="proxy.http%")) == []
+
+
+async def test_every_row_is_there_for_verification(reader):
+    assert verify(reader.rows(), {}).entries == 10
+    assert reader.schema_faults() == []
+
+
+async def test_a_value_in_a_filter_is_a_value_and_no_statement(reader):
+    assert reader.newest(99, Filter(run="' OR 1=1 --")) == []
+
+
+async def test_what_is_written_meanwhile_is_seen(reader, recorder):
+    await recorder.fact(Event.PROXY_STARTED)
+    assert reader.newest(1)[0].event == "proxy.started"
+
+
+async def test_a_row_that_is_no_entry_names_what_to_do(reader, path):
+    intruder = sqlite3.connect(path, isolation_level=None)
+    intruder.execute("DROP TRIGGER audit_events_no_update")
+    intruder.execute("UPDATE audit_events SET v = 9 WHERE seq = 5")
+    intruder.close()
+    with pytest.raises(LedgerError, match="audit verify"):
+        reader.newest(10)
+
+
+async def test_a_damaged_file_says_how_far_it_can_be_read(recorder, path):
+    for _ in range(200):
+        await recorder.fact(Event.PROXY_HTTP_REQUEST, reason="x" * 400)
+    await recorder.close()
+    data = bytearray(path.read_bytes())
+    # The last page that holds rows: everything before it stays readable.
+    data[-4096:] = b"\xff" * 4096
+    path.write_bytes(data)
+    with LedgerReader(path) as damaged, pytest.raises(LedgerError, match="damaged"):
+        list(damaged.rows())

@@ -1,0 +1,231 @@
+from __future__ import annotations
+
+import queue
+import sqlite3
+import threading
+
+import pytest
+
+from mycelos.ledger.chain import EMPTY
+from mycelos.ledger.entry import EntryError, Phase, make_draft
+from mycelos.ledger.events import Event
+from mycelos.proxy.ledger import writer as writer_module
+from mycelos.proxy.ledger.database import open_for_reading
+from mycelos.proxy.ledger.queue import Append, QueueFullError
+from mycelos.proxy.ledger.writer import LedgerWriter, WriteError
+
+
+def append(name="", event=Event.PROXY_HTTP_REQUEST, **about):
+    return Append((make_draft(event, Phase.FACT, tenant="t", run=name, **about),), name)
+
+
+@pytest.fixture
+def delivered():
+    return queue.Queue()
+
+
+@pytest.fixture
+def writer(path, delivered, clock):
+    made = LedgerWriter(path, delivered.put, clock)
+    yield made
+    made.close()
+
+
+def next_results(delivered):
+    return {one.waiter: result for one, result in delivered.get(timeout=20)}
+
+
+def runs(path):
+    reader = open_for_reading(path)
+    try:
+        return [run for (run,) in reader.execute("SELECT run FROM audit_events ORDER BY seq")]
+    finally:
+        reader.close()
+
+
+def test_what_waits_is_written_in_one_group(writer, delivered, path):
+    for name in ("a", "b", "c"):
+        writer.submit(append(name))
+    writer.start()
+    results = next_results(delivered)
+    assert [entry.seq for (entry,) in results.values()] == [0, 1, 2]
+    assert runs(path) == ["a", "b", "c"]
+    assert writer.head.seq == 2
+
+
+def test_one_transaction_serves_a_whole_group(writer, delivered):
+    statements = []
+    writer._connection.set_trace_callback(statements.append)
+    for name in "abcdefgh":
+        writer.submit(append(name))
+    writer.start()
+    assert len(next_results(delivered)) == 8
+    assert [statement for statement in statements if statement in {"BEGIN IMMEDIATE", "COMMIT"}] == [
+        "BEGIN IMMEDIATE",
+        "COMMIT",
+    ]
+
+
+def test_an_append_is_delivered_only_when_it_is_committed(writer, delivered, path):
+    seen = []
+    original = delivered.put
+    writer._deliver = lambda results: (seen.append(runs(path)), original(results))
+    writer.submit(append("a"))
+    writer.start()
+    next_results(delivered)
+    assert seen == [["a"]]
+
+
+def test_an_entry_too_large_is_refused_and_the_rest_of_the_group_goes_in(writer, delivered, path):
+    writer.submit(append("a"))
+    writer.submit(append("big", details={"addresses": ["漢" * 1024] * 60}))
+    writer.submit(append("b"))
+    writer.start()
+    results = next_results(delivered)
+    assert isinstance(results["big"], EntryError)
+    assert runs(path) == ["a", "b"]
+
+
+def test_drafts_that_belong_together_go_in_together_or_not_at_all(writer, delivered, path):
+    good = append().drafts[0]
+    bad = append(details={"addresses": ["漢" * 1024] * 60}).drafts[0]
+    writer.submit(Append((good, bad), "both"))
+    writer.start()
+    assert isinstance(next_results(delivered)["both"], EntryError)
+    assert runs(path) == []
+
+
+class Failing:
+    """A connection whose disk refuses at one statement."""
+
+    def __init__(self, connection, at):
+        self.connection, self.at = connection, at
+
+    def execute(self, statement, *values):
+        if statement == self.at:
+            message = "database or disk is full"
+            raise sqlite3.OperationalError(message)
+        return self.connection.execute(statement, *values)
+
+    def executemany(self, *values):
+        return self.connection.executemany(*values)
+
+    def close(self):
+        self.connection.close()
+
+
+@pytest.mark.parametrize("at", ["BEGIN IMMEDIATE", "COMMIT"])
+def test_when_the_disk_refuses_every_append_of_the_group_is_refused_and_the_next_one_goes_in(
+    writer, delivered, path, at
+):
+    writer._connection = Failing(writer._connection, at)
+    writer.submit(append("a"))
+    writer.submit(append("b"))
+    writer.start()
+    results = next_results(delivered)
+    assert all(isinstance(result, WriteError) for result in results.values())
+    writer.submit(append("c"))
+    (entry,) = next_results(delivered)["c"]
+    assert entry.seq == 0
+    assert runs(path) == ["c"]
+
+
+def test_a_commit_that_fails_after_the_data_is_there_refuses_and_goes_on_from_what_is_there(writer, delivered, path):
+    class Late(Failing):
+        def execute(self, statement, *values):
+            result = self.connection.execute(statement, *values)
+            if statement == "COMMIT":
+                message = "disk I/O error"
+                raise sqlite3.OperationalError(message)
+            return result
+
+    writer._connection = Late(writer._connection, "")
+    writer.submit(append("a"))
+    writer.start()
+    assert isinstance(next_results(delivered)["a"], WriteError)
+    writer.submit(append("b"))
+    (entry,) = next_results(delivered)["b"]
+    assert entry.seq == 1
+    assert runs(path) == ["a", "b"]
+
+
+def test_a_ledger_that_somebody_else_wrote_to_takes_nothing_more(writer, delivered, path):
+    writer.start()
+    writer.submit(append("a"))
+    ((mine,),) = next_results(delivered).values()
+    intruder = sqlite3.connect(path, isolation_level=None)
+    intruder.execute(writer_module.INSERT, mine._replace(seq=1, run="forged"))
+    intruder.close()
+    for name in ("b", "c"):
+        writer.submit(append(name))
+        assert isinstance(next_results(delivered)[name], WriteError)
+    assert runs(path) == ["a", "forged"]
+
+
+def test_a_ledger_that_was_replaced_takes_nothing_more(writer, delivered, path, tmp_path):
+    writer.start()
+    path.rename(tmp_path / "taken")
+    writer.submit(append("a"))
+    assert isinstance(next_results(delivered)["a"], WriteError)
+    path.write_bytes(b"")
+    path.chmod(0o600)
+    writer.submit(append("b"))
+    assert isinstance(next_results(delivered)["b"], WriteError)
+    assert path.read_bytes() == b""
+
+
+def test_each_life_of_the_writer_is_an_epoch_and_counts_its_own_time(writer, delivered, path, clock):
+    clock.pass_(1.5)
+    writer.submit(append("a"))
+    writer.start()
+    ((first,),) = next_results(delivered).values()
+    assert (first.epoch, first.mono, first.at) == (0, 1_500_000, "2026-01-31T12:00:01.500000Z")
+    writer.close()
+    again = LedgerWriter(path, delivered.put, clock)
+    again.submit(append("b"))
+    again.start()
+    ((second,),) = next_results(delivered).values()
+    assert (second.epoch, second.mono, second.prev_hash) == (1, 0, first.leaf_hash)
+    again.close()
+
+
+@pytest.mark.parametrize("step", [3600, -3600])
+def test_a_step_of_the_clock_is_recorded_and_the_order_stays(writer, delivered, path, clock, step):
+    writer.start()
+    writer.submit(append("a"))
+    next_results(delivered)
+    clock.pass_(1)
+    clock.wall += step
+    writer.submit(append("b"))
+    ((entry,),) = next_results(delivered).values()
+    assert entry.seq == 2
+    reader = open_for_reading(path)
+    events = reader.execute("SELECT event, details FROM audit_events ORDER BY seq").fetchall()
+    reader.close()
+    assert events[1] == ("clock.stepped", f'{{"step_ms":{step * 1000}}}')
+
+
+def test_closing_writes_what_waits_and_then_takes_nothing(writer, delivered, path):
+    writer.submit(append("a"))
+    writer.start()
+    writer.close()
+    assert next_results(delivered)["a"][0].seq == 0
+    with pytest.raises(QueueFullError):
+        writer.submit(append("b"))
+
+
+def test_a_new_ledger_ends_nowhere(writer):
+    assert writer.head == EMPTY
+    assert writer.epoch == 0
+
+
+def test_nobody_is_left_waiting_when_the_writer_s_thread_dies(writer, delivered, monkeypatch):
+    died = threading.Event()
+    monkeypatch.setattr(threading, "excepthook", lambda _: died.set())
+    monkeypatch.setattr(writer, "_write", lambda _: 1 / 0)
+    writer.submit(append("a"))
+    writer.start()
+    assert isinstance(next_results(delivered)["a"], WriteError)
+    assert died.wait(20)
+    with pytest.raises(QueueFullError):
+        writer.submit(append("b"))
