@@ -27,6 +27,9 @@ Hosts = Annotated[list[str] | None, Parameter(name="--host", help="host[:port], 
 Methods = Annotated[list[str] | None, Parameter(name="--method", help="HTTP method; GET where none is named")]
 Prefixes = Annotated[list[str] | None, Parameter(name="--path-prefix", help="whole segments, such as /v1/items")]
 InjectAs = Annotated[str, Parameter(help="bearer, header:NAME, basic:USER or url_path")]
+Service = Annotated[str, Parameter(help="the name that agents and tools ask for")]
+Label = Annotated[str, Parameter(help="a note for you")]
+Template = Annotated[str | None, Parameter(help="bindings for a well-known service; see mycelos credential templates")]
 Json = Annotated[bool, Parameter(name="--json", negative="", help="print JSON")]
 Stdin = Annotated[bool, Parameter(negative="", help="read the secret from standard input")]
 FromFile = Annotated[Path | None, Parameter(help="read the secret from this file")]
@@ -35,14 +38,14 @@ Confirm = Annotated[bool, Parameter(negative="", help="a person confirms each us
 
 @app.command
 def add(
-    service: str,
+    service: Service,
     *,
-    template: str | None = None,
+    template: Template = None,
     host: Hosts = None,
     method: Methods = None,
     path_prefix: Prefixes = None,
     inject_as: InjectAs = "bearer",
-    label: str = "",
+    label: Label = "",
     confirm: Confirm = False,
     stdin: Stdin = False,
     from_file: FromFile = None,
@@ -51,11 +54,6 @@ def add(
     """Store a new credential.
 
     Example: ``mycelos credential add github --template github``
-
-    Args:
-        service: The name that agents and tools ask for.
-        template: Bindings for a well-known service; `mycelos credential templates` lists them.
-        label: A note for you.
     """
 
     def command(client: OperatorClient) -> None:
@@ -80,10 +78,10 @@ def add(
         )
         client.status()
         secret = read_secret(stdin=stdin, from_file=from_file, prompt=f"Secret for {service}: ")
-        message = StoreCredential(
+        wanted = StoreCredential(
             service=service, secret=secret, label=label, template=template, bindings=bindings, confirm=confirm
         )
-        _show(client.store(message), json, "Stored")
+        _show(client.store(wanted), json, "Stored")
 
     return run_with_door(command)
 
@@ -113,13 +111,10 @@ def list_(*, json: Json = False) -> int:
 
 
 @app.command
-def show(service: str, *, json: Json = False) -> int:
+def show(service: Service, *, json: Json = False) -> int:
     """Show one credential's bindings, never its secret.
 
     Example: ``mycelos credential show github``
-
-    Args:
-        service: The credential's name.
     """
 
     def command(client: OperatorClient) -> None:
@@ -130,13 +125,13 @@ def show(service: str, *, json: Json = False) -> int:
 
 @app.command
 def bind(
-    service: str,
+    service: Service,
     *,
     host: Hosts = None,
     method: Methods = None,
     path_prefix: Prefixes = None,
     inject_as: InjectAs = "bearer",
-    label: str | None = None,
+    label: Annotated[str | None, Parameter(help="a new note; without it the old one stays")] = None,
     confirm: Confirm = False,
     add: Annotated[bool, Parameter(negative="", help="keep the present bindings and add these")] = False,
     json: Json = False,
@@ -144,10 +139,6 @@ def bind(
     """Say anew where a credential may go. The bindings given replace the present ones.
 
     Example: ``mycelos credential bind github --host api.github.com --method GET --path-prefix /repos``
-
-    Args:
-        service: The credential's name.
-        label: A new note; without it the old one stays.
     """
 
     def command(client: OperatorClient) -> None:
@@ -167,13 +158,10 @@ def bind(
 
 
 @app.command
-def rotate(service: str, *, stdin: Stdin = False, from_file: FromFile = None, json: Json = False) -> int:
+def rotate(service: Service, *, stdin: Stdin = False, from_file: FromFile = None, json: Json = False) -> int:
     """Put a new secret in the old one's place, with the same bindings.
 
     Example: ``mycelos credential rotate github --from-file new-token.txt``
-
-    Args:
-        service: The credential's name.
     """
 
     def command(client: OperatorClient) -> None:
@@ -185,13 +173,10 @@ def rotate(service: str, *, stdin: Stdin = False, from_file: FromFile = None, js
 
 
 @app.command
-def delete(service: str) -> int:
+def delete(service: Service) -> int:
     """Remove a credential and its secret.
 
     Example: ``mycelos credential delete github``
-
-    Args:
-        service: The credential's name.
     """
 
     def command(client: OperatorClient) -> None:

@@ -15,17 +15,15 @@ from mycelos.wire.operator import ANY_HOST, AddRule, ListRules, RemoveRule, Rule
 app = App(name="egress", help="Say what may be asked for without a credential.")
 
 Json = Annotated[bool, Parameter(name="--json", negative="", help="print JSON")]
+Url = Annotated[str, Parameter(help="https://host, host:port or http://host:port")]
 Methods = Annotated[list[str] | None, Parameter(name="--method", help="HTTP method; GET where none is named")]
 
 
 @app.command
-def allow(url: str, *, method: Methods = None, json: Json = False) -> int:
+def allow(url: Url, *, method: Methods = None, json: Json = False) -> int:
     """Allow requests without a credential to one host.
 
     Example: ``mycelos egress allow https://example.com --method GET``
-
-    Args:
-        url: The host, as https://host, host:port or http://host:port.
     """
 
     def command(client: OperatorClient) -> None:
@@ -39,13 +37,10 @@ def allow(url: str, *, method: Methods = None, json: Json = False) -> int:
 
 
 @app.command
-def remove(url: str, *, method: Methods = None, json: Json = False) -> int:
-    """Take rules away.
+def remove(url: Url, *, method: Methods = None, json: Json = False) -> int:
+    """Take rules away: without a method, those of every method. A rule's id names one rule.
 
     Example: ``mycelos egress remove https://example.com``
-
-    Args:
-        url: The host, as it was allowed, or a rule's id. Without a method, all methods.
     """
 
     def command(client: OperatorClient) -> None:
@@ -83,13 +78,10 @@ def list_(*, json: Json = False) -> int:
 
 
 @app.command
-def web(state: Literal["on", "off"], *, json: Json = False) -> int:
+def web(state: Annotated[Literal["on", "off"], Parameter(help="on or off")], *, json: Json = False) -> int:
     """Allow, or no longer allow, reading from every public host (GET and HEAD, https).
 
     Example: ``mycelos egress web on``
-
-    Args:
-        state: on or off.
     """
 
     def command(client: OperatorClient) -> None:

@@ -12,7 +12,7 @@ import logging
 import os
 from collections.abc import Awaitable, Callable, Mapping
 from http import HTTPStatus
-from typing import Any, Final, Protocol, TypeVar
+from typing import Any, Final, TypeVar
 
 import msgspec
 from starlette.applications import Starlette
@@ -24,6 +24,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from mycelos import __version__
 from mycelos.ledger.events import Event
+from mycelos.proxy.egress.rules import EgressRule, EgressRules
 from mycelos.proxy.ledger.recorder import Recorder
 from mycelos.proxy.operator_links import OneTimeLinks
 from mycelos.proxy.vault.envelope import canonical_bindings
@@ -44,22 +45,6 @@ BODY_LIMIT: Final = 512 * 1024
 _EVENTS_LIMIT: Final = 1000
 _PRINCIPAL: Final = "operator"
 _log = logging.getLogger(__name__)
-
-
-class EgressRules(Protocol):
-    """What the door needs of the rules for requests without a credential (`mycelos.proxy.egress.rules`)."""
-
-    def views(self) -> tuple[messages.RuleView, ...]:
-        """Every rule."""
-
-    async def add(self, rule: messages.AddRule) -> messages.RuleView:
-        """Add a rule. `Refusal(conflict)` when it exists, `invalid_request` when the host cannot be one."""
-
-    async def remove(self, rule_id: str) -> messages.RuleView:
-        """Take a rule away. `Refusal(not_found)`."""
-
-    async def set_web(self, enabled: bool) -> None:
-        """Add or take away the rules of `messages.ANY_HOST`."""
 
 
 class OperatorDoor:
@@ -191,10 +176,10 @@ class OperatorDoor:
                     Event.EGRESS_RULE_CHANGED,
                     wanted.host,
                     {"changed": ["added"], **_rule_details(wanted)},
-                    lambda: self._rules.add(wanted),
+                    lambda: self._rules.add(wanted.method, wanted.scheme, wanted.host, wanted.port),
                 )
             case messages.RemoveRule():
-                known = next((rule for rule in self._rules.views() if rule.id == wanted.id), None)
+                known = next((rule for rule in self._rules.list() if rule.id == wanted.id), None)
                 await self._record(
                     Event.EGRESS_RULE_CHANGED,
                     known.host if known else "",
@@ -206,9 +191,9 @@ class OperatorDoor:
                     Event.EGRESS_RULE_CHANGED,
                     messages.ANY_HOST,
                     {"changed": ["web"], "enabled": wanted.enabled},
-                    lambda: self._rules.set_web(wanted.enabled),
+                    lambda: self._rules.set_web(enabled=wanted.enabled),
                 )
-        return _answer(messages.RuleList(rules=self._rules.views()))
+        return _answer(messages.RuleList(rules=tuple(map(_rule_view, self._rules.list()))))
 
     async def _create_link(self, request: Request) -> Response:
         await _decode(request, messages.Empty)
@@ -241,7 +226,7 @@ class OperatorDoor:
                 key_slot=self._vault.keys.kid,
                 credentials=len(self._vault.list()),
                 damaged=len(self._vault.damaged()),
-                egress_rules=len(self._rules.views()),
+                egress_rules=len(self._rules.list()),
             )
         )
 
@@ -313,6 +298,17 @@ def _view(credential: Credential) -> messages.CredentialView:
     )
 
 
+def _rule_view(rule: EgressRule) -> messages.RuleView:
+    return messages.RuleView(
+        id=rule.id,
+        method=rule.method,
+        scheme=rule.scheme,
+        host=rule.host,
+        port=rule.port,
+        created_at=rule.created_at,
+    )
+
+
 def _binding_details(label: str | None, bindings: tuple[Binding, ...]) -> dict[str, Any]:
     details: dict[str, Any] = {
         "hosts": sorted({f"{binding.scheme}://{binding.host}:{binding.port}" for binding in bindings}),
@@ -325,7 +321,7 @@ def _binding_details(label: str | None, bindings: tuple[Binding, ...]) -> dict[s
     return details if label is None else {"label": label, **details}
 
 
-def _rule_details(rule: messages.AddRule | messages.RuleView) -> dict[str, Any]:
+def _rule_details(rule: messages.AddRule | EgressRule) -> dict[str, Any]:
     return {"method": str(rule.method), "scheme": rule.scheme, "host": rule.host, "port": rule.port}
 
 
@@ -333,7 +329,7 @@ def _result_details(result: object) -> dict[str, Any]:
     match result:
         case Credential():
             return {"credential_id": result.id, "credential_version": result.version}
-        case messages.RuleView():
+        case EgressRule():
             return {"rule_id": result.id}
         case _:
             return {}
