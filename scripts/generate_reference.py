@@ -28,7 +28,8 @@ An unknown name that begins with `MYCELOS_` is an error that names the nearest o
 _OPERATOR_INTRODUCTION: Final = """
 ## operator.toml
 
-In the data folder, owned by the user that runs Mycelos, mode 0600. The gateway cannot read it. An unknown key is an error that names the nearest one that exists.
+In the data folder, owned by the user that runs Mycelos, mode 0600. The gateway cannot read it. An unknown key is an
+error that names the nearest one that exists.
 
 | key | meaning |
 |---|---|
