@@ -32,7 +32,9 @@ app = cyclopts.App(name="sandbox", help="The walls around agents: attack them, o
 
 
 @app.command
-def probe(*, profile: str = "agent", as_json: Annotated[bool, cyclopts.Parameter(name="--json", negative=())] = False) -> int:
+def probe(
+    *, profile: str = "agent", as_json: Annotated[bool, cyclopts.Parameter(name="--json", negative=())] = False
+) -> int:
     """Start a process in the sandbox and let it attack; exit 0 only when every wall holds.
 
     Example: mycelos sandbox probe
@@ -76,7 +78,8 @@ def run(
     profile
         `tools` for ordinary programs; `agent` for an agent's own walls: one process, one thread.
     workspace
-        The folder that the command may write; an empty one for this run where none is given.
+        The folder that the command may write; an empty one for this run where none is given. Started by root it
+        belongs to the run's own user meanwhile, and what the command made in it afterwards too.
     timeout
         Seconds after which the command is ended, with exit code 124.
     """
@@ -100,21 +103,22 @@ def _run(command: tuple[str, ...], profile: str, folder: Path, timeout: float | 
     sandbox = choose_sandbox(start_test)
     user = RunUsers().take()
     opened: OpenWorkspace = open_workspace(folder, user)
-    plan = sandbox.plan(COMMAND_PROFILES[profile], opened.place, Execute(command), user)
     try:
+        plan = sandbox.plan(COMMAND_PROFILES[profile], opened.place, Execute(command), user)
         confined = process.start(plan, channel=None, workspace=opened.descriptor, inherit_output=True)
+        try:
+            confined.wait_armed()
+            ending = confined.wait(timeout)
+        finally:
+            confined.end(spared=())
+            confined.close()
     finally:
+        opened.give_back()
         opened.close()
-    try:
-        confined.wait_armed()
-        ending = confined.wait(timeout)
-        if ending is None:
-            print(f"mycelos: ended after {timeout:g} seconds", file=sys.stderr)
-            return TIMED_OUT
-        return ending[0]
-    finally:
-        confined.end(spared=())
-        confined.close()
+    if ending is None:
+        print(f"mycelos: ended after {timeout:g} seconds", file=sys.stderr)
+        return TIMED_OUT
+    return ending[0]
 
 
 def _refused(refused: SandboxRefused) -> int:

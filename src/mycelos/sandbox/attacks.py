@@ -4,6 +4,9 @@ Run as a program inside a sandbox it reads its targets from the channel and answ
 functions run unconfined are the control: there each must succeed, or its failure here shows nothing.
 """
 
+# ruff: noqa: PTH101, PTH104, PTH116, PTH123, PTH208, S103
+# An attack is written as the system call that it tries.
+
 from __future__ import annotations
 
 import _thread
@@ -60,7 +63,7 @@ class Attack:
 
     name: str
     sentence: str
-    attempt: Callable[[Targets], None]
+    attempt: Callable[[Targets], object]
 
 
 def _call(name: str, *arguments: object) -> int:
@@ -76,7 +79,7 @@ def _refused(number: int) -> NoReturn:
 
 
 def _read(path: str) -> None:
-    with open(path, "rb") as stream:  # noqa: PTH123 - as an attacker would
+    with open(path, "rb") as stream:
         stream.read(1)
 
 
@@ -101,7 +104,7 @@ def _connect_unix(address: str | bytes) -> None:
         client.connect(address)
 
 
-def _datagram_pair(targets: Targets) -> None:
+def _datagram_pair(_: Targets) -> None:
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
     ours.close()
     theirs.close()
@@ -196,19 +199,19 @@ def _watch(targets: Targets) -> None:
 
 
 def _link_out(targets: Targets) -> None:
-    with open("linked", "wb"):  # noqa: PTH123
+    with open("linked", "wb"):
         pass
     os.link("linked", f"{targets.outside_directory}/linked-out-{os.getpid()}")
 
 
 def _rename_out(targets: Targets) -> None:
-    with open("renamed", "wb"):  # noqa: PTH123
+    with open("renamed", "wb"):
         pass
     os.rename("renamed", f"{targets.outside_directory}/renamed-out-{os.getpid()}")
 
 
 def _write_out(targets: Targets) -> None:
-    with open(f"{targets.outside_directory}/written-{os.getpid()}", "wb"):  # noqa: PTH123
+    with open(f"{targets.outside_directory}/written-{os.getpid()}", "wb"):
         pass
 
 
@@ -222,7 +225,7 @@ def _environment(targets: Targets) -> None:
 
 
 def _make_executable(_: Targets) -> None:
-    with open("program", "wb"):  # noqa: PTH123
+    with open("program", "wb"):
         pass
     os.chmod("program", 0o700)
 
@@ -269,12 +272,14 @@ def _first_that_works(attempt: Callable[[str], None], places: tuple[str, ...]) -
 FILE_ATTACKS: Final = (
     Attack("read-secret", "reads a file outside its workspace", lambda t: _read(t.secret_file)),
     Attack("read-passwd", "reads /etc/passwd", lambda _: _read("/etc/passwd")),
-    Attack("list-outside", "lists a folder outside", lambda t: os.listdir(t.outside_directory) and None),
+    Attack("list-outside", "lists a folder outside", lambda t: os.listdir(t.outside_directory)),
     Attack("write-outside", "creates a file outside", _write_out),
     Attack("truncate-outside", "empties a file outside", lambda t: os.truncate(f"{t.outside_directory}/plain", 0)),
     Attack("link-out", "links a file of its own to a place outside", _link_out),
     Attack("rename-out", "moves a file of its own to a place outside", _rename_out),
-    Attack("mode-outside", "changes the mode of a file outside", lambda t: os.chmod(f"{t.outside_directory}/plain", 0o666)),
+    Attack(
+        "mode-outside", "changes the mode of a file outside", lambda t: os.chmod(f"{t.outside_directory}/plain", 0o666)
+    ),
     Attack("times-outside", "changes the times of a file outside", lambda t: os.utime(f"{t.outside_directory}/plain")),
     Attack(
         "attribute-outside",
@@ -283,8 +288,10 @@ FILE_ATTACKS: Final = (
     ),
     Attack("watch-outside", "watches a folder outside for changes", _watch),
     Attack("enter-outside", "makes a folder outside its working folder", lambda t: os.chdir(t.outside_directory)),
-    Attack("status-outside", "learns size and owner of a file outside", lambda t: os.stat(t.secret_file) and None),
-    Attack("read-other-process", "reads the environment of another process", lambda t: _read(f"/proc/{t.process}/environ")),
+    Attack("status-outside", "learns size and owner of a file outside", lambda t: os.stat(t.secret_file)),
+    Attack(
+        "read-other-process", "reads the environment of another process", lambda t: _read(f"/proc/{t.process}/environ")
+    ),
     Attack("device", "opens a device beyond null, zero and random", lambda _: _read("/dev/full")),
     Attack("fifo", "makes a named pipe", lambda _: os.mkfifo("pipe")),
 )
@@ -295,7 +302,11 @@ NETWORK_ATTACKS: Final = (
     Attack("unix-path", "connects to a unix socket by path", lambda t: _connect_unix(t.unix_path)),
     Attack("unix-abstract", "connects to an abstract unix socket", lambda t: _connect_unix(f"\0{t.abstract_name}")),
     Attack("unix-datagram-pair", "makes a pair of datagram sockets", _datagram_pair),
-    Attack("connect", "reaches connect on a descriptor that it holds", _reaches("connect", -1, None, 0, reached=(errno.EBADF,))),
+    Attack(
+        "connect",
+        "reaches connect on a descriptor that it holds",
+        _reaches("connect", -1, None, 0, reached=(errno.EBADF,)),
+    ),
     Attack("bind", "reaches bind on a descriptor that it holds", _reaches("bind", -1, None, 0, reached=(errno.EBADF,))),
     Attack("socket-inet6", "makes an IPv6 socket", _socket_of(socket.AF_INET6, socket.SOCK_STREAM)),
     Attack("socket-netlink", "makes a netlink socket", _socket_of(socket.AF_NETLINK, socket.SOCK_RAW)),
@@ -322,12 +333,18 @@ _PARAMETERS: Final = ctypes.create_string_buffer(256)
 KERNEL_ATTACKS: Final = (
     Attack("io-uring", "sets up io_uring", lambda _: _close(_call("io_uring_setup", 1, _PARAMETERS))),
     Attack("bpf", "reaches bpf", _reaches("bpf", 0, None, 0, reached=(errno.EINVAL, errno.EFAULT))),
-    Attack("keyring", "reaches the kernel's keyrings", lambda _: _call("keyctl", 0, 0xFFFF_FFFD, 0) and None),
-    Attack("perf", "reaches perf events", _reaches("perf_event_open", None, 0, -1, -1, 0, reached=(errno.EFAULT, errno.E2BIG))),
+    Attack("keyring", "reaches the kernel's keyrings", lambda _: _call("keyctl", 0, 0xFFFF_FFFD, 0)),
+    Attack(
+        "perf",
+        "reaches perf events",
+        _reaches("perf_event_open", None, 0, -1, -1, 0, reached=(errno.EFAULT, errno.E2BIG)),
+    ),
     Attack("userfaultfd", "handles page faults", lambda _: _close(_call("userfaultfd", 1))),
-    Attack("mount", "reaches mount", _reaches("mount", None, None, None, 0, None, reached=(errno.EFAULT, errno.EINVAL))),
+    Attack(
+        "mount", "reaches mount", _reaches("mount", None, None, None, 0, None, reached=(errno.EFAULT, errno.EINVAL))
+    ),
     Attack("setns", "reaches setns", _reaches("setns", -1, 0, reached=(errno.EBADF,))),
-    Attack("unshare", "makes a user namespace", lambda _: _call("unshare", _CLONE_NEWUSER) and None),
+    Attack("unshare", "makes a user namespace", lambda _: _call("unshare", _CLONE_NEWUSER)),
 )
 
 AGENT_ATTACKS: Final = FILE_ATTACKS + NETWORK_ATTACKS + PROCESS_ATTACKS + KERNEL_ATTACKS

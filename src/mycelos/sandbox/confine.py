@@ -9,11 +9,12 @@ from __future__ import annotations
 import os
 import resource
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from mycelos.configuration.layout import DataLayout
 from mycelos.sandbox import identity, kernel, landlock
-from mycelos.sandbox.errors import Layer, SandboxRefused
+from mycelos.sandbox.errors import Layer, SandboxRefused, explain
 from mycelos.sandbox.installation import find_installation
 from mycelos.sandbox.landlock import READ, WRITE, FileAccess
 from mycelos.sandbox.seccomp import FilterKind, compile_filter
@@ -21,11 +22,18 @@ from mycelos.sandbox.seccomp_load import load_filter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from pathlib import Path
 
 _SYSTEM_FILES: Final = (
-    "/etc/localtime", "/etc/timezone", "/etc/mime.types", "/etc/os-release", "/usr/share/zoneinfo", "/usr/lib/ssl",
-    "/etc/ssl", "/usr/lib/os-release", "/dev/urandom", "/dev/random",
+    "/etc/localtime",
+    "/etc/timezone",
+    "/etc/mime.types",
+    "/etc/os-release",
+    "/usr/share/zoneinfo",
+    "/usr/lib/ssl",
+    "/etc/ssl",
+    "/usr/lib/os-release",
+    "/dev/urandom",
+    "/dev/random",
 )
 _STANDARD: Final = frozenset({0, 1, 2})
 
@@ -88,7 +96,7 @@ def _readable(data_directory: Path) -> list[tuple[str | int, int]]:
                 "Move it elsewhere and set MYCELOS_DATA_DIR",
             )
     rules: list[tuple[str | int, int]] = [(path, int(READ)) for path in paths]
-    rules += [(path, int(READ)) for path in _SYSTEM_FILES if os.path.exists(path)]
+    rules += [(path, int(READ)) for path in _SYSTEM_FILES if Path(path).exists()]
     rules.append(("/dev/null", int(FileAccess.READ_FILE | FileAccess.WRITE_FILE | FileAccess.TRUNCATE)))
     return rules
 
@@ -119,7 +127,7 @@ def _confine(
                 raise
             missing.append(refusal.layer)
         except OSError as error:
-            raise SandboxRefused(layer, os.strerror(error.errno), "Run: mycelos doctor") from None
+            raise SandboxRefused(layer, explain(error), "Run: mycelos doctor") from None
         else:
             standing.append(layer)
     return ConfinementReport(tuple(standing), tuple(missing))

@@ -21,7 +21,7 @@ class Layer(StrEnum):
     WORKSPACE = "workspace"
 
 
-class SandboxRefused(Exception):  # noqa: N818 - a refusal is the decision, not a fault
+class SandboxRefused(Exception):
     """Nothing was started, because ``layer`` cannot hold. ``fix`` says what a person can do."""
 
     def __init__(self, layer: Layer, cause: str, fix: str) -> None:
@@ -29,3 +29,8 @@ class SandboxRefused(Exception):  # noqa: N818 - a refusal is the decision, not 
         self.layer = layer
         self.cause = cause
         self.fix = fix
+
+
+def explain(error: OSError) -> str:
+    """What the system says of an error, without the path that it may carry."""
+    return error.strerror or type(error).__name__

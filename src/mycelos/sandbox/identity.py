@@ -6,7 +6,7 @@ import os
 from typing import Final
 
 from mycelos.sandbox import kernel
-from mycelos.sandbox.errors import Layer, SandboxRefused
+from mycelos.sandbox.errors import Layer, SandboxRefused, explain
 
 RUN_USERS: Final = range(0x7000_0000, 0x7001_0000)
 """Users and groups of runs that root starts: one each, in no user database, above what systemd and the
@@ -29,11 +29,12 @@ def become(user: int) -> None:
     except OSError as error:
         raise SandboxRefused(
             Layer.IDENTITY,
-            f"cannot become user {user}: {os.strerror(error.errno)}",
+            f"cannot become user {user}: {explain(error)}",
             "Start Mycelos as an ordinary user, or as root with the users of this range mapped",
         ) from None
-    if os.getresuid() != (user, user, user) or os.getresgid() != (user, user, user) or os.getgroups() not in ([], [user]):
-        raise SandboxRefused(Layer.IDENTITY, f"the process did not become user {user}", "Report this with: mycelos doctor")
+    if {*os.getresuid(), *os.getresgid(), *os.getgroups()} != {user}:
+        cause = f"the process did not become user {user}"
+        raise SandboxRefused(Layer.IDENTITY, cause, "Report this with: mycelos doctor")
 
 
 def drop_bounding_set() -> None:
@@ -44,7 +45,7 @@ def drop_bounding_set() -> None:
                 kernel.process_control(kernel.PR_CAPBSET_DROP, capability)
         except OSError as error:
             if capability == 0 or not _is_past_the_last(capability):
-                raise _refused("empty the bounding set", error) from None
+                raise _cannot(error, "empty the bounding set") from None
             return
 
 
@@ -58,17 +59,14 @@ def drop_capabilities() -> None:
     """
     try:
         kernel.process_control(kernel.PR_CAP_AMBIENT, kernel.PR_CAP_AMBIENT_CLEAR_ALL)
-        if _effective() >> _CAP_SETPCAP & 1:
+        if kernel.effective_capabilities() >> _CAP_SETPCAP & 1:
             drop_bounding_set()
         kernel.clear_capabilities()
     except OSError as error:
-        raise _refused("drop capabilities", error) from None
-    if _effective():
-        raise SandboxRefused(Layer.CAPABILITIES, "capabilities are left", "Report this with: mycelos doctor")
-
-
-def _effective() -> int:
-    return kernel.effective_capabilities()
+        raise _cannot(error, "drop capabilities") from None
+    if kernel.effective_capabilities():
+        cause = "capabilities are left"
+        raise SandboxRefused(Layer.CAPABILITIES, cause, "Report this with: mycelos doctor")
 
 
 def _is_past_the_last(capability: int) -> bool:
@@ -79,7 +77,5 @@ def _is_past_the_last(capability: int) -> bool:
     return False
 
 
-def _refused(step: str, error: OSError) -> SandboxRefused:
-    return SandboxRefused(
-        Layer.CAPABILITIES, f"cannot {step}: {os.strerror(error.errno)}", "Report this with: mycelos doctor"
-    )
+def _cannot(error: OSError, step: str) -> SandboxRefused:
+    return SandboxRefused(Layer.CAPABILITIES, f"cannot {step}: {explain(error)}", "Report this with: mycelos doctor")

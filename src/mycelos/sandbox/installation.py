@@ -1,5 +1,8 @@
 """Where this Python, its libraries and Mycelos lie: what a confined process must be able to read."""
 
+# ruff: noqa: PTH110, PTH114, PTH115, PTH118, PTH120
+# Paths are compared and bound as the text that they are.
+
 from __future__ import annotations
 
 import os

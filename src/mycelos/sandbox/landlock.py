@@ -13,7 +13,7 @@ from enum import IntFlag
 from typing import TYPE_CHECKING, Final
 
 from mycelos.sandbox import kernel
-from mycelos.sandbox.errors import Layer, SandboxRefused
+from mycelos.sandbox.errors import Layer, SandboxRefused, explain
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -69,7 +69,10 @@ _ON_FILES: Final = (
 )
 _FIRST_RIGHTS: Final = (1 << 13) - 1
 _FILE_RIGHTS_SINCE: Final = (
-    (1, _FIRST_RIGHTS), (2, FileAccess.REFER), (3, FileAccess.TRUNCATE), (5, FileAccess.DEVICE_CONTROL),
+    (1, _FIRST_RIGHTS),
+    (2, FileAccess.REFER),
+    (3, FileAccess.TRUNCATE),
+    (5, FileAccess.DEVICE_CONTROL),
     (9, FileAccess.RESOLVE_UNIX),
 )
 _NETWORK_RIGHTS_SINCE: Final = ((4, 0b0011), (10, 0b1100))
@@ -108,7 +111,7 @@ def require_abi(minimum: int) -> int:
     except OSError as error:
         raise SandboxRefused(
             Layer.LANDLOCK,
-            f"the kernel refuses it: {os.strerror(error.errno)}",
+            f"the kernel refuses it: {explain(error)}",
             "Use a kernel from 6.2 on with landlock in its lsm= list (cat /sys/kernel/security/lsm)",
         ) from None
     if abi < minimum:
@@ -130,16 +133,16 @@ def restrict(handled: Handled, rules: Iterable[tuple[str | int, int]]) -> None:
     try:
         ruleset = kernel.landlock_create_ruleset(handled.files, handled.network, handled.scopes)
     except OSError as error:
-        raise _refused("create a ruleset", error) from None
+        raise _cannot(error, "create a ruleset") from None
     for place, access in rules:
         try:
             _allow(ruleset, place, access & handled.files)
         except OSError as error:
-            raise _refused(f"allow {place}", error) from None
+            raise _cannot(error, f"allow {place}") from None
     try:
         kernel.landlock_restrict_self(ruleset)
     except OSError as error:
-        raise _refused("restrict the process", error) from None
+        raise _cannot(error, "restrict the process") from None
     finally:
         os.close(ruleset)
 
@@ -157,9 +160,9 @@ def _allow(ruleset: int, place: str | int, access: int) -> None:
         os.close(descriptor)
 
 
-def _refused(step: str, error: OSError) -> SandboxRefused:
+def _cannot(error: OSError, step: str) -> SandboxRefused:
     return SandboxRefused(
         Layer.LANDLOCK,
-        f"cannot {step}: {os.strerror(error.errno)}",
+        f"cannot {step}: {explain(error)}",
         "Check that the paths of Mycelos and its Python are readable by the user who runs them, then: mycelos doctor",
     )

@@ -16,7 +16,7 @@ from typing import Final, NoReturn
 import msgspec
 
 from mycelos.sandbox import identity, kernel, landlock, limits
-from mycelos.sandbox.errors import Layer, SandboxRefused
+from mycelos.sandbox.errors import Layer, SandboxRefused, explain
 from mycelos.sandbox.plan import (
     CHANNEL_DESCRIPTOR,
     PLAN_DESCRIPTOR,
@@ -71,14 +71,14 @@ def arm(plan: SandboxPlan) -> None:
         kernel.set_no_new_privileges()
     except OSError as error:
         raise SandboxRefused(
-            Layer.NO_NEW_PRIVILEGES, f"prctl failed: {os.strerror(error.errno)}", "Run: mycelos doctor"
+            Layer.NO_NEW_PRIVILEGES, f"prctl failed: {explain(error)}", "Run: mycelos doctor"
         ) from None
     workspace = _enter_workspace(plan)
     rules: list[tuple[str | int, int]] = [(rule.path, rule.access) for rule in plan.rules]
     rules.append((workspace, plan.workspace.access))
     landlock.restrict(landlock.Handled(plan.handled_files, plan.handled_network, plan.scopes), rules)
     kernel.close_descriptors_except(frozenset({0, 1, 2, CHANNEL_DESCRIPTOR, STATUS_DESCRIPTOR}))
-    os.set_inheritable(STATUS_DESCRIPTOR, False)  # noqa: FBT003 - the parameter has no name
+    os.set_inheritable(STATUS_DESCRIPTOR, False)
     load_filter(plan.filter_program)
 
 
@@ -105,7 +105,7 @@ def _enter_workspace(plan: SandboxPlan) -> int:
         os.fchdir(descriptor)
     except OSError as error:
         raise SandboxRefused(
-            Layer.WORKSPACE, f"cannot enter the workspace: {os.strerror(error.errno)}", "Check the data folder's modes"
+            Layer.WORKSPACE, f"cannot enter the workspace: {explain(error)}", "Check the data folder's modes"
         ) from None
     if (found.st_dev, found.st_ino) != (plan.workspace.device, plan.workspace.inode):
         raise SandboxRefused(

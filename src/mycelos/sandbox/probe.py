@@ -1,7 +1,7 @@
 """Attacking the sandbox and the gateway's walls on this machine, and saying what held.
 
-The outcome of each attack is compared with what the mechanism in use promises; `Expected.OPEN` marks the two
-things that Landlock alone does not cover, so that nobody is told more than is true.
+The outcome of each attack is compared with what the mechanism in use promises; `OPEN_UNDER_LANDLOCK` names
+what Landlock alone does not cover, so that nobody is told more than is true.
 """
 
 from __future__ import annotations
@@ -105,7 +105,14 @@ def probe_sandbox(sandbox: Sandbox) -> ProbeReport:
             finally:
                 confined.end()
                 confined.close()
-    return _report("agent", sandbox.mechanism.value, sandbox.passed_over, AGENT_ATTACKS, outcomes, promised_open)
+    return _report(
+        "agent",
+        mechanism=sandbox.mechanism.value,
+        passed_over=sandbox.passed_over,
+        attacks=AGENT_ATTACKS,
+        outcomes=outcomes,
+        promised_open=promised_open,
+    )
 
 
 def gateway_probes(data_directory: Path) -> ProbeReport:
@@ -123,7 +130,14 @@ def gateway_probes(data_directory: Path) -> ProbeReport:
             forbidden_sockets=(str(layout.operator_socket), _CONTAINER_ENGINE, base.unix_path),
         )
         outcomes = _in_confined_child(data_directory, targets)
-    return _report("gateway", "landlock", "", GATEWAY_ATTACKS, outcomes, frozenset())
+    return _report(
+        "gateway",
+        mechanism="landlock",
+        passed_over="",
+        attacks=GATEWAY_ATTACKS,
+        outcomes=outcomes,
+        promised_open=frozenset(),
+    )
 
 
 def _in_confined_child(data_directory: Path, targets: Targets) -> list[Outcome]:
@@ -141,7 +155,7 @@ def _in_confined_child(data_directory: Path, targets: Targets) -> list[Outcome]:
         finally:
             os._exit(0)
     os.close(writer)
-    with open(reader, "rb") as stream:
+    with os.fdopen(reader, "rb") as stream:
         answer = stream.read()
     os.waitpid(child, 0)
     try:
@@ -173,6 +187,7 @@ def _converse(ours: socket.socket, targets: Targets, confined: process.ConfinedP
 
 def _report(
     profile: str,
+    *,
     mechanism: str,
     passed_over: str,
     attacks: tuple[Attack, ...],

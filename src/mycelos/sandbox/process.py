@@ -135,9 +135,7 @@ def ending(status: int) -> tuple[int, int]:
     return code, 0
 
 
-def start(
-    plan: SandboxPlan, *, channel: int | None, workspace: int, inherit_output: bool = False
-) -> ConfinedProcess:
+def start(plan: SandboxPlan, *, channel: int | None, workspace: int, inherit_output: bool = False) -> ConfinedProcess:
     """Start ``plan``; ``channel`` becomes descriptor 3 of the process, ``workspace`` is the open folder.
 
     Call it from a thread that lives as long as the run: `PR_SET_PDEATHSIG` is tied to it.

@@ -54,8 +54,7 @@ TOOLS: Final = SandboxProfile(
     has_programs=True,
     has_proc=True,
     temporary_bytes=256 * MEBIBYTE,
-    limits=_NEVER
-    | {"NOFILE": 4096, "NPROC": 256, "FSIZE": 1024 * MEBIBYTE, "AS": 4096 * MEBIBYTE, "CPU": 3600},
+    limits=_NEVER | {"NOFILE": 4096, "NPROC": 256, "FSIZE": 1024 * MEBIBYTE, "AS": 4096 * MEBIBYTE, "CPU": 3600},
 )
 """Ordinary programs, without any network: they may start others and execute what they write."""
 

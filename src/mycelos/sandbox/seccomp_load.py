@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
-
 from mycelos.sandbox import kernel
-from mycelos.sandbox.errors import Layer, SandboxRefused
+from mycelos.sandbox.errors import Layer, SandboxRefused, explain
 
 
 def load_filter(program: bytes, *, all_threads: bool = False) -> None:
@@ -19,6 +17,6 @@ def load_filter(program: bytes, *, all_threads: bool = False) -> None:
     except OSError as error:
         raise SandboxRefused(
             Layer.SECCOMP,
-            f"the kernel did not take the filter: {os.strerror(error.errno)}",
+            f"the kernel did not take the filter: {explain(error)}",
             "Use a kernel with CONFIG_SECCOMP_FILTER, outside a sandbox that forbids seccomp(2)",
         ) from None

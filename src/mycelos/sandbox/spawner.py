@@ -8,6 +8,7 @@ the lease's other end closes, the run is ended with everything that it started.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import select
 import signal
@@ -20,7 +21,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from mycelos.sandbox import kernel, process, process_tree
-from mycelos.sandbox.errors import Layer, SandboxRefused
+from mycelos.sandbox.errors import Layer, SandboxRefused, explain
 from mycelos.sandbox.mechanism import RunUsers, Sandbox, choose_sandbox
 from mycelos.sandbox.plan import RunModule
 from mycelos.sandbox.probe import self_test
@@ -155,13 +156,11 @@ class Spawner:
             if isinstance(error, SandboxRefused):
                 raise
             raise SandboxRefused(
-                Layer.IDENTITY, f"no process could be made: {os.strerror(error.errno)}", "Look at the service's limits"
+                Layer.IDENTITY, f"no process could be made: {explain(error)}", "Look at the service's limits"
             ) from None
         finally:
             workspace.close()
-        run = _Run(
-            name, request.nonce, confined, lease, os.pidfd_open(confined.pid), channel_end, lease_end
-        )
+        run = _Run(name, request.nonce, confined, lease, os.pidfd_open(confined.pid), channel_end, lease_end)
         self._runs[confined.pid] = run
         lease.setblocking(False)
         self._watch(confined.status, lambda: self._armed(run))
@@ -211,11 +210,9 @@ class Spawner:
         run.confined.read_diagnostics()
         if code and run.confined.text:
             sys.stderr.write(f"{run.run} ended with {code}: {run.confined.diagnosis()[-1000:]}\n")
-        try:
+        # Where the gateway has closed its end, nobody is there to be told.
+        with contextlib.suppress(OSError):
             run.lease.send(msgspec.json.encode(RunEnded(1, code, number)))
-        except OSError:
-            # The gateway has closed its end: nobody is there to be told.
-            pass
         for end in (run.lease, run.channel_end, run.lease_end):
             if end is not None:
                 end.close()
@@ -240,7 +237,7 @@ class Spawner:
         try:
             socket.send_fds(self._requests, [msgspec.json.encode(answer)], list(descriptors))
         except OSError as error:
-            sys.stderr.write(f"the answer could not be delivered: {os.strerror(error.errno)}\n")
+            sys.stderr.write(f"the answer could not be delivered: {explain(error)}\n")
             return False
         return True
 

@@ -43,7 +43,9 @@ STREAMS: Final = _names("recvfrom shutdown getsockopt setsockopt getsockname get
 
 COMMON: Final = FILES | MEMORY | SIGNAL_HANDLING | TIME | WAITING | OWN_PROCESS | STREAMS
 
-SERVING: Final = _names("accept accept4 listen recvmsg recvmmsg signalfd signalfd4 kill tgkill tkill wait4 waitid mlock munlock")
+SERVING: Final = _names("""
+    accept accept4 listen recvmsg recvmmsg signalfd signalfd4 kill tgkill tkill wait4 waitid mlock munlock
+""")
 """A service on a listener that it was given: taking connections and receiving descriptors."""
 
 PROGRAMS: Final = _names("""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import stat
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from mycelos.sandbox import kernel
-from mycelos.sandbox.errors import Layer, SandboxRefused
+from mycelos.sandbox.errors import Layer, SandboxRefused, explain
 from mycelos.sandbox.plan import Workspace
 
 if TYPE_CHECKING:
@@ -21,10 +23,17 @@ _MODE_FOR_RUN_USER: Final = 0o2770
 
 @dataclass
 class OpenWorkspace:
-    """An open folder; close it once the process that uses it has started."""
+    """An open folder. Close it once the process that uses it has started; `give_back` first where it was lent."""
 
     descriptor: int
     place: Workspace
+    lent_by: os.stat_result | None = None
+
+    def give_back(self) -> None:
+        """Restore owner and mode of a folder that a person lent; what was made in it stays the run's."""
+        if self.lent_by is not None:
+            os.fchown(self.descriptor, self.lent_by.st_uid, self.lent_by.st_gid)
+            os.fchmod(self.descriptor, stat.S_IMODE(self.lent_by.st_mode))
 
     def close(self) -> None:
         """Close the descriptor."""
@@ -51,25 +60,33 @@ def open_run_workspace(data_directory: Path, run: str, user: int | None) -> Open
     except OSError as error:
         raise SandboxRefused(
             Layer.WORKSPACE,
-            f"cannot open {relative} in the data folder: {os.strerror(error.errno)}",
+            f"cannot open {relative} in the data folder: {explain(error)}",
             "Look for links or wrong owners in data/gateway/workspaces",
         ) from None
-    return own_workspace(descriptor, str(data_directory / relative), user)
+    return _own(descriptor, str(data_directory / relative), user)
 
 
 def open_workspace(directory: Path, user: int | None) -> OpenWorkspace:
-    """Open a folder that a person named, for a command of theirs."""
+    """Open a folder that a person named, for a command of theirs; with ``user`` it is lent until `give_back`.
+
+    Raises:
+        SandboxRefused: it is no folder, is a link, or cannot be given to ``user``.
+    """
     try:
         descriptor = os.open(directory, _DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     except OSError as error:
         raise SandboxRefused(
-            Layer.WORKSPACE, f"cannot open {directory}: {os.strerror(error.errno)}", "Name a folder that exists"
+            Layer.WORKSPACE, f"cannot open {directory}: {explain(error)}", "Name a folder that exists"
         ) from None
-    return own_workspace(descriptor, str(directory), user)
+    found = os.fstat(descriptor)
+    if user is None:
+        return OpenWorkspace(descriptor, Workspace(str(directory), found.st_dev, found.st_ino, 0))
+    opened = _own(descriptor, str(directory), user)
+    opened.lent_by = found
+    return opened
 
 
-def own_workspace(descriptor: int, path: str, user: int | None) -> OpenWorkspace:
-    """Give an open folder to ``user`` and note which folder it is."""
+def _own(descriptor: int, path: str, user: int | None) -> OpenWorkspace:
     try:
         if user is None:
             os.fchmod(descriptor, _MODE_FOR_STARTER)
@@ -80,7 +97,7 @@ def own_workspace(descriptor: int, path: str, user: int | None) -> OpenWorkspace
     except OSError as error:
         os.close(descriptor)
         raise SandboxRefused(
-            Layer.WORKSPACE, f"cannot own {path}: {os.strerror(error.errno)}", "Check who owns the folder"
+            Layer.WORKSPACE, f"cannot own {path}: {explain(error)}", "Check who owns the folder"
         ) from None
     return OpenWorkspace(descriptor, Workspace(path, found.st_dev, found.st_ino, 0))
 
@@ -88,8 +105,7 @@ def own_workspace(descriptor: int, path: str, user: int | None) -> OpenWorkspace
 def _make_directory(root: int, parent: str, name: str) -> None:
     descriptor = kernel.open_beneath(root, parent, _DIRECTORY)
     try:
-        os.mkdir(name, _MODE_FOR_STARTER, dir_fd=descriptor)
-    except FileExistsError:
-        pass
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(name, _MODE_FOR_STARTER, dir_fd=descriptor)
     finally:
         os.close(descriptor)
