@@ -1,0 +1,98 @@
+"""What must hold before a process is started: settings, token, master key. Each refusal names the next step."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Mapping
+from typing import Final
+
+from mycelos.configuration.environment import (
+    ConfigurationError,
+    Environment,
+    parse_proxy_token,
+    read_environment,
+)
+from mycelos.configuration.layout import DataLayout
+
+_WITHOUT_MEANING_HERE: Final = ("MYCELOS_PROXY_URL", "MYCELOS_PROXY_LISTEN", "MYCELOS_DATABASE_URL")
+_TOKEN_LIMIT: Final = 1024
+
+
+class ServeRefusedError(Exception):
+    """The system is not started. The text says why and what to do; ``exit_code`` is the command's."""
+
+    def __init__(self, message: str, exit_code: int) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
+
+
+def check_settings(environ: Mapping[str, str]) -> Environment:
+    """The environment after checking, with host mode's own rules.
+
+    Raises:
+        ServeRefusedError: a value cannot be used, or a bind other than loopback has no password.
+    """
+    try:
+        settings = read_environment(environ)
+    except ConfigurationError as error:
+        raise ServeRefusedError(str(error), 2) from None
+    for name in _WITHOUT_MEANING_HERE:
+        if environ.get(name):
+            message = f"{name} has no meaning in host mode; remove it, or run the roles one by one"
+            raise ServeRefusedError(message, 2)
+    if not settings.binds_loopback and settings.password is None and settings.password_hash is None:
+        message = (
+            f"MYCELOS_BIND={settings.bind} is reachable by others and no password is set; "
+            "set MYCELOS_PASSWORD_HASH or MYCELOS_PASSWORD, or bind to 127.0.0.1"
+        )
+        raise ServeRefusedError(
+            message,
+            2,
+        )
+    return settings
+
+
+def find_proxy_token(settings: Environment, layout: DataLayout) -> str:
+    """The gateway's bearer at the proxy, from the environment or its file.
+
+    Raises:
+        ServeRefusedError: there is none, others may read it, or it is too short.
+    """
+    if settings.proxy_token is not None:
+        return settings.proxy_token
+    try:
+        descriptor = os.open(layout.proxy_token, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except FileNotFoundError:
+        message = f"no token at {layout.proxy_token}; make it with scripts/install.sh or: mycelos init"
+        raise ServeRefusedError(message, 1) from None
+    except OSError:
+        message = f"cannot read {layout.proxy_token}; check its owner, and that it is a file"
+        raise ServeRefusedError(message, 1) from None
+    with os.fdopen(descriptor, "rb") as stream:
+        information = os.fstat(descriptor)
+        if information.st_mode & 0o077 or not stat.S_ISREG(information.st_mode):
+            message = f"others may read {layout.proxy_token}; run: chmod 600 {layout.proxy_token}"
+            raise ServeRefusedError(message, 1)
+        data = stream.read(_TOKEN_LIMIT + 1)
+    try:
+        token = parse_proxy_token(data.decode("ascii").strip()) if len(data) <= _TOKEN_LIMIT else None
+    except (ConfigurationError, UnicodeDecodeError):
+        token = None
+    if token is None:
+        message = f"{layout.proxy_token} holds no token of 32 bytes in base64url; remove it and run: mycelos init"
+        raise ServeRefusedError(message, 1)
+    return token
+
+
+def require_master_key(environ: Mapping[str, str], layout: DataLayout) -> None:
+    """Refuse early, with the fix, where no master key exists; whether it is good is the proxy's to say.
+
+    Raises:
+        ServeRefusedError: neither variable nor file.
+    """
+    if environ.get("MYCELOS_MASTER_KEY") or environ.get("MYCELOS_MASTER_KEY_FILE"):
+        return
+    if not layout.master_key.is_file():
+        message = f"no master key at {layout.master_key}; make it with scripts/install.sh or: mycelos init"
+        raise ServeRefusedError(message, 1)

@@ -1,0 +1,156 @@
+"""Composition of host mode: checks, folders, lock, listeners, channels; then the supervisor's loop."""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import socket
+import sys
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from datetime import UTC, datetime
+from typing import Final
+
+from mycelos.configuration.environment import Environment
+from mycelos.configuration.layout import DataLayout
+from mycelos.supervisor.checks import (
+    ServeRefusedError,
+    check_settings,
+    find_proxy_token,
+    require_master_key,
+)
+from mycelos.supervisor.listeners import ListenerError, open_listener
+from mycelos.supervisor.processes import Descriptors, operator_url, page_url, plan_children
+from mycelos.supervisor.state import (
+    AlreadyRunningError,
+    ChildState,
+    SupervisorState,
+    boot_id,
+    hold_lock,
+    read_state,
+    remove_state,
+    start_ticks,
+    write_state,
+)
+from mycelos.supervisor.supervise import Supervisor
+
+_PR_SET_DUMPABLE: Final = 4
+
+
+def serve(environ: Mapping[str, str], announce: Callable[[SupervisorState], None]) -> int:
+    """Run host mode in the foreground until SIGTERM or SIGINT.
+
+    Args:
+        environ: the environment; secrets are read from it and handed to the zone that needs them.
+        announce: called once, when all processes are ready.
+
+    Returns:
+        The exit code: 0 after a signal, 3 where a wall is missing, else 1.
+
+    Raises:
+        ServeRefusedError: before any process was started.
+    """
+    settings = check_settings(environ)
+    layout = DataLayout(settings.data_directory)
+    token = find_proxy_token(settings, layout)
+    require_master_key(environ, layout)
+    _make_folders(layout)
+    _hide_memory()
+    with ExitStack() as stack:
+        try:
+            stack.callback(os.close, hold_lock(layout))
+        except AlreadyRunningError:
+            running = read_state(layout)
+            who = f"process {running.pid}" if running is not None else "another process"
+            message = f"already running: {who} serves {layout.root}; see: mycelos status"
+            raise ServeRefusedError(message, 1) from None
+        descriptors = _open_descriptors(settings, stack)
+        stack.callback(remove_state, layout)
+        describe = _describer(settings)
+        states: list[SupervisorState] = []
+
+        def publish(children: tuple[ChildState, ...]) -> None:
+            states[:] = [describe(children)]
+            write_state(layout, states[0])
+
+        supervisor = Supervisor(
+            plan_children(environ, settings, token, descriptors),
+            log=log_line,
+            publish=publish,
+            announce=lambda: announce(states[0]),
+        )
+        return supervisor.run()
+
+
+def log_line(event: str, **fields: object) -> None:
+    """One JSON object a line on stderr: time, event, fields. Nothing secret ever comes here."""
+    print(  # noqa: T201 -- the log of a foreground service is its stderr
+        json.dumps({"at": _now(), "event": event, **fields}), file=sys.stderr, flush=True
+    )
+
+
+def _make_folders(layout: DataLayout) -> None:
+    for folder in (layout.proxy, layout.gateway, layout.run):
+        try:
+            folder.mkdir(mode=0o700, exist_ok=True)
+            folder.chmod(0o700)
+        except OSError:
+            message = f"cannot make {folder} a folder of mode 0700; check who owns {layout.root}"
+            raise ServeRefusedError(message, 1) from None
+
+
+def _open_descriptors(settings: Environment, stack: ExitStack) -> Descriptors:
+    try:
+        page = stack.enter_context(open_listener("MYCELOS_PORT", settings.bind, settings.port))
+        # Secrets are typed there: the vault page is never offered beyond this machine without TLS.
+        vault = stack.enter_context(open_listener("MYCELOS_OPERATOR_PORT", "127.0.0.1", settings.operator_port))
+    except ListenerError as error:
+        raise ServeRefusedError(str(error), 1) from None
+    control = [stack.enter_context(end) for end in socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)]
+    requests = [stack.enter_context(end) for end in socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)]
+    return Descriptors(
+        page_listener=page.fileno(),
+        operator_listener=vault.fileno(),
+        control_of_proxy=control[0].fileno(),
+        control_of_gateway=control[1].fileno(),
+        requests_of_spawner=requests[0].fileno(),
+        requests_of_gateway=requests[1].fileno(),
+    )
+
+
+def _describer(settings: Environment) -> Callable[[tuple[ChildState, ...]], SupervisorState]:
+    started, pid, boot = _now(), os.getpid(), boot_id()
+    ticks = start_ticks(pid)
+    if ticks is None:
+        message = "cannot read /proc; mount it and start again"
+        raise ServeRefusedError(message, 1)
+
+    def describe(children: tuple[ChildState, ...]) -> SupervisorState:
+        return SupervisorState(
+            v=1,
+            pid=pid,
+            start_ticks=ticks,
+            boot_id=boot,
+            started_at=started,
+            bind=settings.bind,
+            port=settings.port,
+            operator_port=settings.operator_port,
+            page_url=page_url(settings),
+            operator_url=operator_url(settings),
+            children=children,
+        )
+
+    return describe
+
+
+def _hide_memory() -> None:
+    # The environment may hold the master key. A process that is not dumpable keeps /proc/PID/environ and mem
+    # from others of the same user (prctl(2), PR_SET_DUMPABLE).
+    if ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0) != 0:
+        message = "the kernel refused PR_SET_DUMPABLE; the supervisor's memory would be readable"
+        raise ServeRefusedError(message, 3)
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -1,0 +1,289 @@
+"""Starts the children together, watches them, restarts what crashes, stops them in order. One thread, no busy wait.
+
+Everything that can happen is a readable descriptor: a signal (wakeup descriptor), a child's end (pidfd_open(2)),
+a child's word that it serves (its readiness pipe); what is due by the clock bounds the wait.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import selectors
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+from typing import Final
+
+from mycelos.supervisor.processes import STOP_ORDER, ChildPlan
+from mycelos.supervisor.restarts import RestartHistory
+from mycelos.supervisor.state import ChildState
+
+LAUNCHER: Final = str(Path(__file__).with_name("launcher.py"))
+READY_LINE: Final = b"ready\n"
+READY_DEADLINE: Final = 20.0
+STOP_DEADLINE: Final = 6.0
+"""Seconds that one group of children has to end after SIGTERM, before SIGKILL."""
+
+Log = Callable[..., None]
+"""Called with an event's name and its fields."""
+_Handler = Callable[[int, FrameType | None], None] | signal.Handlers
+
+
+@dataclass
+class Child:
+    """One plan and what has become of it."""
+
+    plan: ChildPlan
+    process: subprocess.Popen[bytes] | None = None
+    pidfd: int | None = None
+    ready_pipe: int | None = None
+    ready_text: bytes = b""
+    started: float = 0.0
+    ready_since: float | None = None
+    start_again_at: float | None = None
+    history: RestartHistory = field(default_factory=RestartHistory)
+    restarts: int = 0
+
+
+class Supervisor:
+    """Runs a set of children until SIGTERM or SIGINT, or until one cannot be kept running.
+
+    Args:
+        plans: the children.
+        log: receives each event.
+        publish: receives the children's state after each change.
+        announce: called once, when all are ready for the first time.
+        ready_deadline: seconds from a child's start to its readiness line.
+        stop_deadline: seconds from SIGTERM to SIGKILL.
+    """
+
+    def __init__(
+        self,
+        plans: Sequence[ChildPlan],
+        *,
+        log: Log,
+        publish: Callable[[tuple[ChildState, ...]], None],
+        announce: Callable[[], None],
+        ready_deadline: float = READY_DEADLINE,
+        stop_deadline: float = STOP_DEADLINE,
+    ) -> None:
+        self._children = {plan.role: Child(plan) for plan in plans}
+        self._log = log
+        self._publish_states = publish
+        self._announce = announce
+        self._ready_deadline = ready_deadline
+        self._stop_deadline = stop_deadline
+        self._selector = selectors.DefaultSelector()
+        self._announced = False
+        self._exit_code: int | None = None
+
+    def run(self) -> int:
+        """Start, watch, stop. Returns 0 after a signal, else the exit code that says what failed.
+
+        Called from the main thread: the children's life hangs on the thread that starts them.
+        """
+        with self._signals() as signals:
+            self._selector.register(signals, selectors.EVENT_READ, self._on_signal)
+            try:
+                for child in self._children.values():
+                    self._start(child)
+                while self._exit_code is None:
+                    self._step()
+            finally:
+                self._stop_all()
+                self._selector.close()
+        return self._exit_code
+
+    def _step(self) -> None:
+        for key, _ in self._selector.select(self._next_timeout()):
+            # An earlier event of this round may have closed what this one is about.
+            if key.fd in self._selector.get_map():
+                key.data()
+        now = time.monotonic()
+        for child in self._children.values():
+            if child.start_again_at is not None and now >= child.start_again_at and self._exit_code is None:
+                child.restarts += 1
+                self._start(child)
+            elif self._is_late(child, now):
+                self._log("child.not_ready", child=child.plan.role, seconds=self._ready_deadline)
+                self._kill(child)
+
+    def _next_timeout(self) -> float | None:
+        due = [child.start_again_at for child in self._children.values() if child.start_again_at is not None]
+        due += [
+            child.started + self._ready_deadline
+            for child in self._children.values()
+            if child.process is not None and child.ready_since is None
+        ]
+        return max(0.0, min(due) - time.monotonic()) if due else None
+
+    def _is_late(self, child: Child, now: float) -> bool:
+        return child.process is not None and child.ready_since is None and now >= child.started + self._ready_deadline
+
+    def _start(self, child: Child) -> None:
+        plan = child.plan
+        reading, writing = os.pipe()
+        os.set_blocking(reading, False)
+        command = [sys.executable, "-I", *plan.program, *plan.arguments, "--ready-fd", str(writing)]
+        launcher = [sys.executable, "-I", "-S", LAUNCHER, str(os.getpid()), *command]
+        try:
+            child.process = subprocess.Popen(
+                launcher,
+                env=dict(plan.environment),
+                pass_fds=(*plan.descriptors, writing),
+                stdin=subprocess.DEVNULL,
+                stdout=sys.stderr.fileno(),
+                cwd="/",
+                # No controlling terminal: Ctrl-C reaches the supervisor alone, and no child can type into it.
+                start_new_session=True,
+            )
+        finally:
+            os.close(writing)
+        child.start_again_at = child.ready_since = None
+        child.ready_text = b""
+        child.started = time.monotonic()
+        child.ready_pipe = reading
+        child.pidfd = os.pidfd_open(child.process.pid)
+        self._selector.register(child.pidfd, selectors.EVENT_READ, lambda: self._on_end(child))
+        self._selector.register(reading, selectors.EVENT_READ, lambda: self._on_readiness(child))
+        self._log("child.started", child=plan.role, pid=child.process.pid)
+        self._publish()
+
+    def _on_readiness(self, child: Child) -> None:
+        if child.ready_pipe is None or child.process is None:
+            return
+        data = os.read(child.ready_pipe, 64)
+        child.ready_text += data
+        if child.ready_text == READY_LINE:
+            self._close_ready_pipe(child)
+            child.ready_since = time.monotonic()
+            self._log(
+                "child.ready",
+                child=child.plan.role,
+                pid=child.process.pid,
+                milliseconds=round((child.ready_since - child.started) * 1000),
+            )
+            self._publish()
+            if not self._announced and all(each.ready_since is not None for each in self._children.values()):
+                self._announced = True
+                self._announce()
+        elif not data or not READY_LINE.startswith(child.ready_text):
+            # It closed the pipe without the line, mostly because it is about to end by itself and say why.
+            self._close_ready_pipe(child)
+
+    def _on_end(self, child: Child) -> None:
+        if child.process is None:
+            return
+        code = child.process.wait()
+        now = time.monotonic()
+        was_ready = child.ready_since is not None
+        served = now - child.ready_since if child.ready_since is not None else 0.0
+        self._forget_process(child)
+        child.history = child.history.after_failure(served)
+        delay = child.history.delay
+        self._log("child.ended", child=child.plan.role, exit_code=code, again_in_seconds=delay)
+        if self._exit_code is None:
+            if not was_ready and not self._announced:
+                # It refused to start and has said why on stderr; starting it again would only repeat the line.
+                self._log("supervisor.start_failed", child=child.plan.role, exit_code=code)
+                self._exit_code = code if code > 0 else 1
+            elif delay is None:
+                self._log("supervisor.gave_up", child=child.plan.role, failures=child.history.failures)
+                self._exit_code = 1
+            else:
+                child.start_again_at = now + delay
+        self._publish()
+
+    def _on_signal(self) -> None:
+        for number in self._signal_socket.recv(64):
+            if number in {signal.SIGTERM, signal.SIGINT} and self._exit_code is None:
+                self._log("supervisor.stopping", signal=signal.Signals(number).name)
+                self._exit_code = 0
+
+    def _stop_all(self) -> None:
+        for group in STOP_ORDER:
+            self._stop_group([child for role, child in self._children.items() if role in group])
+
+    def _stop_group(self, children: Sequence[Child]) -> None:
+        for child in children:
+            child.start_again_at = None
+            if child.process is not None:
+                child.process.send_signal(signal.SIGTERM)
+        deadline = time.monotonic() + self._stop_deadline
+        for child in children:
+            if child.process is None:
+                continue
+            try:
+                code = child.process.wait(max(0.0, deadline - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                self._log("child.killed", child=child.plan.role, pid=child.process.pid)
+                child.process.kill()
+                code = child.process.wait()
+            self._log("child.stopped", child=child.plan.role, exit_code=code)
+            self._forget_process(child)
+        self._publish()
+
+    def _kill(self, child: Child) -> None:
+        if child.process is not None:
+            child.process.kill()
+            self._on_end(child)
+
+    def _forget_process(self, child: Child) -> None:
+        self._close_ready_pipe(child)
+        if child.pidfd is not None:
+            self._selector.unregister(child.pidfd)
+            os.close(child.pidfd)
+        child.pidfd = child.process = child.ready_since = None
+
+    def _close_ready_pipe(self, child: Child) -> None:
+        if child.ready_pipe is not None:
+            self._selector.unregister(child.ready_pipe)
+            os.close(child.ready_pipe)
+            child.ready_pipe = None
+
+    def _publish(self) -> None:
+        self._publish_states(
+            tuple(
+                ChildState(
+                    name=role.value,
+                    pid=child.process.pid if child.process is not None else None,
+                    ready=child.ready_since is not None,
+                    restarts=child.restarts,
+                )
+                for role, child in self._children.items()
+            )
+        )
+
+    @contextlib.contextmanager
+    def _signals(self) -> Iterator[socket.socket]:
+        receiving, sending = socket.socketpair()
+        receiving.setblocking(False)
+        sending.setblocking(False)
+        self._signal_socket = receiving
+        handlers: Mapping[int, _Handler] = {
+            # The handlers do nothing: what counts is the byte that the interpreter writes to the wakeup descriptor.
+            signal.SIGTERM: _noted,
+            signal.SIGINT: _noted,
+            # A terminal that closes does not end the service.
+            signal.SIGHUP: signal.SIG_IGN,
+        }
+        old_wakeup = signal.set_wakeup_fd(sending.fileno())
+        previous = {number: signal.signal(number, handler) for number, handler in handlers.items()}
+        try:
+            yield receiving
+        finally:
+            for number, handler in previous.items():
+                signal.signal(number, handler)
+            signal.set_wakeup_fd(old_wakeup)
+            receiving.close()
+            sending.close()
+
+
+def _noted(_number: int, _frame: FrameType | None) -> None:
+    return

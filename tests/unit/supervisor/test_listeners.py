@@ -1,0 +1,34 @@
+from __future__ import annotations
+
+import os
+import socket
+
+import pytest
+
+from mycelos.supervisor.listeners import ListenerError, open_listener
+
+
+def test_a_listener_takes_connections_on_its_address(free_port):
+    port = free_port()
+    with open_listener("MYCELOS_PORT", "localhost", port) as listener:
+        assert listener.getsockname() == ("127.0.0.1", port)
+        with socket.create_connection(("127.0.0.1", port), timeout=5):
+            connection, _ = listener.accept()
+            connection.close()
+
+
+def test_a_listener_is_not_inherited_unless_it_is_handed_over(free_port):
+    with open_listener("MYCELOS_PORT", "127.0.0.1", free_port()) as listener:
+        assert not os.get_inheritable(listener.fileno())
+
+
+def test_a_busy_port_is_refused_by_the_name_of_its_variable(free_port):
+    port = free_port()
+    with open_listener("MYCELOS_PORT", "127.0.0.1", port):
+        with pytest.raises(ListenerError, match=f"port {port} .* set MYCELOS_OPERATOR_PORT to a free port"):
+            open_listener("MYCELOS_OPERATOR_PORT", "127.0.0.1", port)
+
+
+def test_an_address_of_another_machine_is_refused_by_the_name_of_its_variable(free_port):
+    with pytest.raises(ListenerError, match=r"192\.0\.2\.1 is no address of this machine; set MYCELOS_BIND"):
+        open_listener("MYCELOS_PORT", "192.0.2.1", free_port())

@@ -1,0 +1,185 @@
+from __future__ import annotations
+
+import json
+import os
+import signal
+
+import pytest
+
+from mycelos.supervisor import restarts
+from mycelos.supervisor.processes import ChildPlan, Role
+from mycelos.supervisor.supervise import Supervisor
+
+pytestmark = pytest.mark.usefixtures("_bounded")
+
+PRELUDE = """
+import os, pathlib, signal, sys, time
+notes, name = pathlib.Path(sys.argv[1]), sys.argv[2]
+ready_fd = int(sys.argv[sys.argv.index("--ready-fd") + 1])
+def ready(): os.write(ready_fd, b"ready\\n"); os.close(ready_fd)
+def note(text):
+    with notes.open("a") as stream: stream.write(text + "\\n")
+def stop(*_): note("stopped " + name); os._exit(0)
+def serve():
+    signal.signal(signal.SIGTERM, stop)
+    ready()
+    while True: signal.pause()
+"""
+
+
+@pytest.fixture
+def _bounded():
+    """A supervisor that never ends ends the test, with a signal that it does not handle."""
+    signal.alarm(60)
+    yield
+    signal.alarm(0)
+
+
+class Stage:
+    """A supervisor over stand-in children, with what it has said."""
+
+    def __init__(self, folder):
+        self.notes = folder / "notes"
+        self.notes.touch()
+        self.logged = []
+        self.published = []
+        self.announced = 0
+        self.stop_when = lambda children: False
+        self.stop_on_announce = True
+
+    def run(self, scripts, **options):
+        plans = [
+            ChildPlan(role, ("-c", PRELUDE + script), (str(self.notes), role.value), (), {"LANG": "C.UTF-8"})
+            for role, script in scripts.items()
+        ]
+        return Supervisor(plans, log=self._log, publish=self._publish, announce=self._announce, **options).run()
+
+    @property
+    def noted(self):
+        return self.notes.read_text().splitlines()
+
+    def events(self, name):
+        return [fields for event, fields in self.logged if event == name]
+
+    def _log(self, event, **fields):
+        json.dumps(fields)
+        self.logged.append((event, fields))
+
+    def _publish(self, children):
+        self.published.append(children)
+        if self.stop_when(children):
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    def _announce(self):
+        self.announced += 1
+        if self.stop_on_announce:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+
+@pytest.fixture
+def stage(tmp_path):
+    return Stage(tmp_path)
+
+
+def test_when_all_serve_it_is_announced_once_and_a_signal_ends_it_in_order(stage):
+    assert stage.run(dict.fromkeys(Role, "serve()")) == 0
+    assert stage.announced == 1
+    assert set(stage.noted[:2]) == {"stopped gateway", "stopped operator"}
+    assert stage.noted[2:] == ["stopped spawner", "stopped proxy"]
+    assert all(child.pid is None for child in stage.published[-1])
+
+
+def test_children_are_started_together_before_any_is_ready(stage):
+    stage.run(dict.fromkeys(Role, "serve()"))
+    events = [event for event, _ in stage.logged]
+    assert events[:4] == ["child.started"] * 4
+
+
+def test_a_killed_child_is_started_again_and_serves(stage):
+    stage.stop_on_announce = False
+
+    def kill_once_then_stop(children):
+        (child,) = children
+        if child.ready and child.restarts == 0:
+            os.kill(child.pid, signal.SIGKILL)
+        return child.ready and child.restarts == 1
+
+    stage.stop_when = kill_once_then_stop
+    assert stage.run({Role.GATEWAY: "serve()"}) == 0
+    assert stage.announced == 1
+    assert [fields["exit_code"] for fields in stage.events("child.ended")] == [-9]
+    assert stage.noted == ["stopped gateway"]
+
+
+def test_a_child_that_refuses_to_start_ends_the_system_with_its_exit_code(stage):
+    assert stage.run({Role.PROXY: "serve()", Role.SPAWNER: "sys.exit(3)"}) == 3
+    assert stage.announced == 0
+    assert len(stage.events("child.started")) == 2
+
+
+def test_a_child_that_dies_by_a_signal_before_it_serves_is_a_failure(stage):
+    assert stage.run({Role.PROXY: "os.kill(os.getpid(), 9)"}) == 1
+
+
+def test_a_child_that_keeps_failing_ends_the_system(stage, monkeypatch):
+    monkeypatch.setattr(restarts, "MOST_FAILURES", 3)
+    stage.stop_on_announce = False
+    assert stage.run({Role.PROXY: "serve()", Role.GATEWAY: "ready(); sys.exit(1)"}) == 1
+    assert len([each for each in stage.events("child.started") if each["child"] == "gateway"]) == 3
+    assert stage.events("supervisor.gave_up") == [{"child": "gateway", "failures": 3}]
+    assert stage.noted == ["stopped proxy"]
+
+
+def test_a_child_that_never_says_ready_is_killed_at_the_deadline(stage):
+    assert stage.run({Role.PROXY: "signal.pause()"}, ready_deadline=0.3) == 1
+    assert stage.events("child.not_ready") == [{"child": "proxy", "seconds": 0.3}]
+
+
+def test_another_word_than_ready_is_not_readiness(stage):
+    assert stage.run({Role.PROXY: "os.write(ready_fd, b'ready?'); signal.pause()"}, ready_deadline=0.3) == 1
+    assert stage.announced == 0
+
+
+def test_a_child_that_ignores_the_signal_is_killed(stage):
+    script = "signal.signal(signal.SIGTERM, signal.SIG_IGN); ready(); signal.pause()"
+    assert stage.run({Role.GATEWAY: script}, stop_deadline=0.3) == 0
+    assert [each["child"] for each in stage.events("child.killed")] == ["gateway"]
+
+
+def test_a_terminal_that_closes_does_not_end_it(stage):
+    stage.stop_on_announce = False
+
+    def hang_up_then_stop(children):
+        if children[0].ready:
+            os.kill(os.getpid(), signal.SIGHUP)
+            return True
+        return False
+
+    stage.stop_when = hang_up_then_stop
+    assert stage.run({Role.PROXY: "serve()"}) == 0
+    assert stage.events("supervisor.stopping") == [{"signal": "SIGTERM"}]
+
+
+def test_a_child_gets_the_environment_of_its_plan_and_no_descriptor_beyond_its_own(stage, monkeypatch):
+    monkeypatch.setenv("SSH_AUTH_SOCK", "/secret")
+    leaked = os.open("/dev/null", os.O_RDONLY)
+    os.set_inheritable(leaked, True)
+    script = """
+note(repr(dict(os.environ)))
+held = {int(number) for number in os.listdir("/proc/self/fd") if os.path.exists("/proc/self/fd/" + number)}
+note(str(held == {0, 1, 2, ready_fd}))
+note(str(os.getsid(0) == os.getpid()))
+serve()
+"""
+    try:
+        assert stage.run({Role.SPAWNER: script}) == 0
+    finally:
+        os.close(leaked)
+    assert stage.noted[:3] == ["{'LANG': 'C.UTF-8'}", "True", "True"]
+
+
+def test_the_handlers_of_the_caller_are_restored(stage):
+    before = signal.getsignal(signal.SIGTERM)
+    stage.run({Role.PROXY: "serve()"})
+    assert signal.getsignal(signal.SIGTERM) is before
+    assert signal.set_wakeup_fd(-1) == -1
