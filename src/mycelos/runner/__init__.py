@@ -1,1 +1,1 @@
-"""The runner: one agent's loop, alone in its sandbox with one socket. It imports the messages and nothing else of ours."""
+"""The runner: one agent's loop, alone in its sandbox with one socket. It imports the messages, nothing else of ours."""

@@ -53,6 +53,7 @@ class Channel:
                 if not data:
                     raise ChannelError
                 self._received.extend(self._frames.feed(data))
-            return self._decoder.decode(self._received.popleft())
+            frame: ToRunner = self._decoder.decode(self._received.popleft())
         except (OSError, FrameError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             raise ChannelError from None
+        return frame
