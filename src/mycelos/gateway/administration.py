@@ -10,10 +10,10 @@ from dataclasses import replace
 from typing import Any, TypeVar
 
 from mycelos.gateway.identity.principal import OWNER
+from mycelos.gateway.recorder import Recorder
 from mycelos.gateway.store.records import Agent, Chat, Model, ModelFormat
 from mycelos.gateway.store.store import Store
 from mycelos.ledger.events import Event
-from mycelos.wire.audit import AppendReceipt, AppendRequest
 from mycelos.wire.problems import ProblemCode, Refusal
 
 Answer = TypeVar("Answer")
@@ -22,9 +22,9 @@ Answer = TypeVar("Answer")
 class Administration:
     """Changes with their entries."""
 
-    def __init__(self, store: Store, append: Callable[[AppendRequest], Awaitable[AppendReceipt]]) -> None:
+    def __init__(self, store: Store, recorder: Recorder) -> None:
         self._store = store
-        self._append = append
+        self._recorder = recorder
 
     async def create_agent(
         self, name: str, instructions: str, capabilities: tuple[str, ...], model: str | None
@@ -148,28 +148,15 @@ class Administration:
         self, event: Event, subject: str, details: dict[str, Any], act: Callable[[], Awaitable[Answer]]
     ) -> Answer:
         """Record the intent, act, record the outcome. Without a durable intent nothing is done."""
-        intent = await self._append(
-            AppendRequest(event=event.value, phase="intent", principal=OWNER, subject=subject or None, details=details)
-        )
+        intent = await self._recorder.intent(event, principal=OWNER, subject=subject, details=details)
         try:
             answer = await act()
         except Refusal as refusal:
-            await self._outcome(event, intent, "failed", refusal.problem.code.value)
+            code = refusal.problem.code.value
+            await self._recorder.outcome(event, intent, principal=OWNER, subject=subject, outcome="failed", reason=code)
             raise
-        await self._outcome(event, intent, "ok", None)
+        await self._recorder.outcome(event, intent, principal=OWNER, subject=subject, outcome="ok")
         return answer
-
-    async def _outcome(self, event: Event, intent: AppendReceipt, outcome: str, reason: str | None) -> None:
-        await self._append(
-            AppendRequest(
-                event=event.value,
-                phase="outcome",
-                intent_seq=intent.seq,
-                principal=OWNER,
-                outcome=outcome,
-                reason=reason,
-            )
-        )
 
 
 def _missing(kind: str) -> Any:

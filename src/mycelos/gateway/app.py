@@ -35,6 +35,7 @@ from mycelos.gateway.middleware.origin_check import OriginCheck
 from mycelos.gateway.middleware.origins import make_origins
 from mycelos.gateway.middleware.problems import install_handlers
 from mycelos.gateway.middleware.security_headers import SecurityHeaders
+from mycelos.gateway.recorder import Recorder
 from mycelos.gateway.services import Services
 from mycelos.gateway.web.agent_pages import agent_routes
 from mycelos.gateway.web.audit_pages import audit_routes
@@ -49,11 +50,12 @@ from mycelos.gateway.web.static_files import static_routes
 def create_app(services: Services, heartbeat_seconds: float = HEARTBEAT_SECONDS) -> FastAPI:
     """The application over ``services``. It reads no environment and opens nothing."""
     settings = services.settings
-    record = SignInRecord(services.proxy.append)
+    recorder = Recorder(services.proxy.append)
+    record = SignInRecord(recorder)
     sessions = Sessions(services.store.sessions, _now)
     links = OneTimeLinks(services.store.links, _now)
     lockout = Lockout(time.monotonic)
-    administration = Administration(services.store, services.proxy.append)
+    administration = Administration(services.store, recorder)
     pages = Pages()
     page_url = settings.public_url or f"http://localhost:{settings.port}"
 

@@ -6,7 +6,10 @@ from fastapi import APIRouter, Response
 
 from mycelos.gateway.administration import Administration
 from mycelos.gateway.api.schemas import ModelView, NewModel, Tested
+from mycelos.gateway.models import ModelCall
 from mycelos.gateway.services import Services
+from mycelos.gateway.store.records import Model
+from mycelos.wire.conversation import UserMessage
 from mycelos.wire.problems import ProblemCode, Refusal
 
 
@@ -39,6 +42,24 @@ def model_routes(services: Services, administration: Administration) -> APIRoute
             raise Refusal(
                 ProblemCode.NOT_FOUND, "There is no model of this name.", "GET /api/models lists those that exist."
             )
-        return Tested(answer=await services.models.test(model))
+        return Tested(answer=(await services.models.ask(_question(model))).text)
 
     return router
+
+
+def _question(model: Model) -> ModelCall:
+    """The smallest thing to ask; whoever tests an endpoint pays for a few words only."""
+
+    async def ignore(_piece: str) -> None:
+        """The answer is wanted whole."""
+
+    return ModelCall(
+        model=model,
+        instructions="This is a test of the connection.",
+        messages=(UserMessage("Answer with the one word: hello"),),
+        tools=(),
+        run_id="",
+        agent="",
+        answer_characters=2000,
+        on_text=ignore,
+    )

@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-
 from mycelos.gateway.identity.principal import OWNER
+from mycelos.gateway.recorder import Recorder
 from mycelos.ledger.events import Event
-from mycelos.wire.audit import AppendReceipt, AppendRequest
-
-Append = Callable[[AppendRequest], Awaitable[AppendReceipt]]
-"""Makes one entry durable, or raises `Refusal` with `audit_unavailable`."""
 
 
 class SignInRecord:
     """Says what happened, from where and by which way in; never a password, a code or a token."""
 
-    def __init__(self, append: Append) -> None:
-        self._append = append
+    def __init__(self, recorder: Recorder) -> None:
+        self._recorder = recorder
 
     async def link_created(self) -> None:
         """The command line asked for a one-time link."""
@@ -49,13 +44,11 @@ class SignInRecord:
         await self._write(Event.AUTH_LOGOUT, session_id, outcome="ok", method="session")
 
     async def _write(self, event: Event, subject: str, *, outcome: str, reason: str = "", **details: str | int) -> None:
-        await self._append(
-            AppendRequest(
-                event=event.value,
-                principal=OWNER if outcome == "ok" else None,
-                subject=subject or None,
-                outcome=outcome,
-                reason=reason or None,
-                details=dict(details),
-            )
+        await self._recorder.fact(
+            event,
+            principal=OWNER if outcome == "ok" else "",
+            subject=subject,
+            outcome=outcome,
+            reason=reason,
+            details=details,
         )

@@ -14,7 +14,9 @@ CONTENT_SECURITY_POLICY: Final = (
 SECURITY_HEADERS: Final[tuple[tuple[bytes, bytes], ...]] = (
     (b"content-security-policy", CONTENT_SECURITY_POLICY.encode()),
     (b"x-content-type-options", b"nosniff"),
-    (b"referrer-policy", b"no-referrer"),
+    # To others nothing is sent, as with no-referrer; but that one would make our own forms say "Origin: null"
+    # (Fetch, "append a request Origin header"), which is what a hostile sandboxed frame says too.
+    (b"referrer-policy", b"same-origin"),
     (b"cross-origin-opener-policy", b"same-origin"),
     (b"cross-origin-resource-policy", b"same-origin"),
     (b"permissions-policy", b"camera=(), geolocation=(), microphone=(), payment=(), usb=()"),

@@ -21,13 +21,12 @@ def agent_routes(pages: Pages, services: Services, administration: Administratio
 
     @router.get("/agents")
     async def show(request: Request) -> Response:
-        tools = services.tools.definitions()
-        names = [tool.name for tool in tools]
+        names = sorted(services.registry.names)
         return pages.respond(
             request,
             "agents.html",
             agents=await services.store.agents.all(),
-            tools=tools,
+            tools=services.registry.definitions(names),
             suggestions=suggestions(names),
             in_words=lambda capability: in_words(capability, names),
         )

@@ -10,6 +10,7 @@ from starlette.responses import RedirectResponse, Response
 
 from mycelos.gateway.administration import Administration
 from mycelos.gateway.api.schemas import NewChat, NewMessage
+from mycelos.gateway.runs.journal import stored_events
 from mycelos.gateway.services import Services
 from mycelos.gateway.store.records import Agent, Chat, Run
 from mycelos.gateway.store.store import Store
@@ -95,8 +96,8 @@ async def _turns(store: Store, chat: Chat) -> list[Turn]:
         # What the agent answered stands in its run's journal, together with what it did.
         if message.role == "user":
             run = runs.get(message.run_id or "")
-            transcript = fold_events(await store.runs.journal(run.id)) if run else Transcript((), 0)
-            turns.append(Turn(message.text, run, transcript))
+            events = stored_events(await store.runs.journal(run.id), 0) if run else []
+            turns.append(Turn(message.text, run, fold_events(events)))
     return turns
 
 

@@ -40,7 +40,12 @@ class Pages:
         token = principal.form_token if principal else ""
         field = Markup('<input type="hidden" name="{}" value="{}">').format(FIELD, token)
         template = self._environment.get_template(name)
-        return HTMLResponse(template.render(form_token=field, here="", **values), status)
+        return HTMLResponse(template.render(form_token=field, here=_section(request), **values), status)
+
+
+def _section(request: Request) -> str:
+    """The page of the bar that a request belongs to, such as ``/chat``."""
+    return "/" + request.url.path.split("/")[1]
 
 
 def when(at: str) -> str:

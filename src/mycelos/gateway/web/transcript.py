@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from markupsafe import Markup
 
@@ -26,6 +26,18 @@ class EventLike(Protocol):
     @property
     def data(self) -> Mapping[str, Any]:
         """What it says."""
+
+
+_STATES: Final = {
+    "policy_denied": "refused",
+    "binding_violation": "refused",
+    "credential_unknown": "refused",
+    "egress_not_allowed": "refused",
+    "injection_refused": "refused",
+    "invalid_request": "refused",
+    "ssrf_blocked": "blocked",
+    "too_large": "too large",
+}
 
 
 @dataclass(frozen=True)
@@ -51,8 +63,6 @@ class ToolBlock:
     ok: bool | None = None
     content: str = ""
     code: str = ""
-    reason: str = ""
-    next: str = ""
     kind: str = "tool"
 
     @property
@@ -60,7 +70,17 @@ class ToolBlock:
         """One word for the card's corner."""
         if self.ok is None:
             return "working"
-        return "done" if self.ok else self.code or "failed"
+        return "done" if self.ok else _STATES.get(self.code, "failed")
+
+    @property
+    def reason(self) -> str:
+        """Why it was refused or failed; empty where it was not."""
+        return "" if self.ok is not False else self.content
+
+    @property
+    def may_grant(self) -> bool:
+        """Whether a person could make this call possible by granting a capability."""
+        return self.ok is False and self.code == "policy_denied"
 
 
 @dataclass(frozen=True)
@@ -104,8 +124,8 @@ def fold_events(events: Iterable[EventLike]) -> Transcript:
             case "done" | "error":
                 blocks.append(_ending(event.kind, data))
             case _:
-                # A kind that this page does not know is shown by its name rather than left out.
-                blocks.append(ToolBlock("", event.kind, "", ok=None))
+                # An approval belongs to the card of its call, which is there already.
+                pass
     return Transcript(tuple(blocks), after)
 
 
@@ -125,8 +145,6 @@ def _finish_call(blocks: list[Words | ToolBlock | Ending], data: Mapping[str, An
                 ok=data.get("ok") is True,
                 content=_text(data, "content"),
                 code=_text(data, "code"),
-                reason=_text(data, "detail"),
-                next=_text(data, "next"),
             )
             return
 

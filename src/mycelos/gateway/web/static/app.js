@@ -68,10 +68,14 @@ function follow(place) {
     card.classList.remove("is-running");
     card.classList.add(data.ok ? "is-ok" : "is-refused");
     part(card, "sign").textContent = data.ok ? "✓" : "✕";
-    part(card, "state").textContent = data.ok ? "done" : data.code || "failed";
+    part(card, "state").textContent = data.ok ? "done" : "refused";
     part(card, "state").classList.add(data.ok ? "good" : "bad");
     part(card, "content").textContent = data.content;
     part(card, "result").hidden = false;
+    if (!data.ok) {
+      part(card, "reason").textContent = data.content;
+      part(card, "reason").hidden = false;
+    }
   });
   on("done", finish);
   on("error", finish);
