@@ -114,7 +114,8 @@ def test_a_row_gives_back_its_entry(make_log):
 
 
 @pytest.mark.parametrize(
-    ("column", "value"), [("seq", "0"), ("seq", None), ("v", 2), ("at", None), ("mono", 1.0), ("args_mac", 1), ("run", b"x")]
+    ("column", "value"),
+    [("seq", "0"), ("seq", None), ("v", 2), ("at", None), ("mono", 1.0), ("args_mac", 1), ("run", b"x")],
 )
 def test_a_row_with_a_column_of_the_wrong_type_or_another_version_is_refused(make_log, column, value):
     (entry,) = make_log(1)

@@ -25,7 +25,9 @@ def test_a_span_or_a_time_names_a_moment(text, moment):
     assert parse_since(text, NOW) == moment
 
 
-@pytest.mark.parametrize("text", ["", "24", "h", "-1h", "1.5h", "24H", "yesterday", "999999w", "2026-01-31T12:00:00", "٣h"])
+@pytest.mark.parametrize(
+    "text", ["", "24", "h", "-1h", "1.5h", "24H", "yesterday", "999999w", "2026-01-31T12:00:00", "\u0663h"]
+)
 def test_anything_else_is_refused(text):
     with pytest.raises(SinceError, match="24h"):
         parse_since(text, NOW)

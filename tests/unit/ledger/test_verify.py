@@ -14,10 +14,10 @@ def rewritten(entries, number, **changes):
     """The log as somebody would leave it who changes one entry and recomputes everything after it."""
     head, made = EMPTY, []
     for entry in entries:
-        entry = entry._replace(prev_hash=head.leaf_hash, **(changes if entry.seq == number else {}))
-        entry = entry._replace(leaf_hash=computed_hash(entry))
-        head = head_of(entry)
-        made.append(entry)
+        changed = entry._replace(prev_hash=head.leaf_hash, **(changes if entry.seq == number else {}))
+        changed = changed._replace(leaf_hash=computed_hash(changed))
+        head = head_of(changed)
+        made.append(changed)
     return made
 
 
