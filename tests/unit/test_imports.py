@@ -117,7 +117,7 @@ MAY_CONNECT: dict[str, str] = {
     "proxy/egress/": "the one way out",
     "gateway/proxy_client": "over descriptors that the proxy has handed over",
     "operator/client": "the operator's socket",
-    "sandbox/probe": "tries what must fail",
+    "sandbox/attacks": "tries what must fail",
     "prove/": "tries what must fail",
     "demo/": "the stand-in for the outside",
     "cli/": "talks to the doors on loopback and the operator's socket",
@@ -144,6 +144,12 @@ ROLES = {
     "supervisor": "host", "cli": "host", "demo": "host", "prove": "host",
 }  # fmt: skip
 OPTIONAL = {"xllamacpp": "local"}
+LOADED_BY_OTHERS = {
+    "httptools": "uvicorn's parser",
+    "msgspec": "every room's messages",
+    "python-multipart": "Starlette's reader of forms",
+    "uvloop": "uvicorn's event loop",
+}
 
 
 def _wishes(extra: str) -> set[str]:
@@ -182,3 +188,15 @@ def test_each_room_imports_only_what_its_role_wishes_for() -> None:
                 if not names & _wishes(role):
                     found.append(f"{path.relative_to(ROOT)} imports {root}, which the extra {role} does not wish for")
     assert found == []
+
+
+@pytest.mark.parametrize("extra", sorted({role for role in ROLES.values() if role != "host"}))
+def test_each_wish_of_a_role_is_imported_by_one_of_its_rooms(extra: str) -> None:
+    providers = importlib.metadata.packages_distributions()
+    rooms = [room for room, role in ROLES.items() if role == extra]
+    paths = [path for room in rooms for path in ([SOURCE / room] if room.endswith(".py") else _modules(room))]
+    imported = {root for path in paths for root in _imported(path)}
+    used = {canonicalize_name(name) for root in imported for name in providers.get(root, [root])}
+    # What confines a process is in the sandbox, which gateway and operator's page call.
+    of_the_sandbox = _wishes("runner") if extra in {"gateway", "operator"} else set()
+    assert sorted(_wishes(extra) - used - set(LOADED_BY_OTHERS) - of_the_sandbox) == []
