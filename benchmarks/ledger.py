@@ -1,4 +1,6 @@
-"""How fast the ledger appends and verifies on this machine: `python benchmarks/ledger.py [SECONDS]`.
+# ruff: noqa: INP001, T201 - a script that talks to a person
+"""How fast the ledger appends and verifies on this machine: `python benchmarks/ledger.py [SECONDS]`,
+run in a folder of the disk to measure.
 
 Each append is durable when it counts. The disk's own rate of fdatasync is measured in the same run, because every
 other number follows from it; the first and the last measurement show how much the machine moved meanwhile.
@@ -25,7 +27,7 @@ DETAILS = {"method": "GET", "scheme": "https", "host": "api.example", "port": 44
 
 
 def sync_rate(directory: Path, seconds: float) -> float:
-    """fdatasync calls a second, each after 4 KiB appended."""
+    """How often a second this disk syncs, 4 KiB appended each time."""
     with (directory / "sync").open("wb", buffering=0) as stream:
         count, end = 0, time.perf_counter() + seconds
         while time.perf_counter() < end:
@@ -69,5 +71,5 @@ def report(directory: Path, seconds: float) -> None:
 
 
 if __name__ == "__main__":
-    with tempfile.TemporaryDirectory(dir=os.environ.get("TMPDIR", "/var/tmp")) as name:
+    with tempfile.TemporaryDirectory(dir=".") as name:
         report(Path(name), float(sys.argv[1]) if len(sys.argv) > 1 else 3.0)
