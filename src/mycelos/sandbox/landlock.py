@@ -8,6 +8,7 @@ be handled is never asked for in silence; the caller states the lowest ABI that 
 from __future__ import annotations
 
 import os
+import stat
 from dataclasses import dataclass
 from enum import IntFlag
 from typing import TYPE_CHECKING, Final
@@ -151,9 +152,16 @@ def _allow(ruleset: int, place: str | int, access: int) -> None:
     if isinstance(place, int):
         kernel.landlock_allow_path(ruleset, place, access)
         return
-    descriptor = os.open(place, os.O_PATH | os.O_CLOEXEC)
     try:
-        if not os.path.isdir(place):  # noqa: PTH112 - the launcher's cold start has no use for pathlib
+        descriptor = os.open(place, os.O_PATH | os.O_CLOEXEC)
+    except PermissionError:
+        raise SandboxRefused(
+            Layer.INSTALLATION,
+            f"user {os.geteuid()}, whom the process runs as, may not look at {place}",
+            "Install Mycelos and its Python where every user can read them (/opt/mycelos), or let bubblewrap work",
+        ) from None
+    try:
+        if not stat.S_ISDIR(os.fstat(descriptor).st_mode):
             access &= _ON_FILES
         kernel.landlock_allow_path(ruleset, descriptor, access)
     finally:

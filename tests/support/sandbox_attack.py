@@ -1,0 +1,62 @@
+"""Attacks a sandbox from which walls are taken away, and prints the names of what was then open, as JSON.
+
+`python sandbox_attack.py MECHANISM [WALL…]`; the walls are `landlock` and `seccomp`, and `all` for no sandbox at all.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import tempfile
+
+import msgspec
+import seccompy
+
+from mycelos.sandbox import probe
+from mycelos.sandbox.attacks import AGENT_ATTACKS, Outcome, attempt_all
+from mycelos.sandbox.installation import find_installation
+from mycelos.sandbox.landlock import ABI_WITH_TRUNCATE, require_abi
+from mycelos.sandbox.mechanism import Sandbox
+from mycelos.sandbox.plan import Mechanism, PathRule, SandboxPlan
+
+
+class WeakSandbox(Sandbox):
+    removed: frozenset[str] = frozenset()
+
+    def plan(self, *arguments: object) -> SandboxPlan:
+        plan = super().plan(*arguments)
+        if "seccomp" in self.removed:
+            plan = msgspec.structs.replace(plan, filter_program=seccompy.Filter().program)
+        if "landlock" in self.removed:
+            everything = PathRule("/", plan.handled_files)
+            plan = msgspec.structs.replace(plan, rules=(everything,), handled_network=0, scopes=0)
+        return plan
+
+
+def open_attacks(mechanism: str, removed: frozenset[str]) -> list[str]:
+    if "all" in removed:
+        return unconfined()
+    WeakSandbox.removed = removed
+    sandbox = WeakSandbox(Mechanism(mechanism), require_abi(ABI_WITH_TRUNCATE), find_installation(), "")
+    return [result.name for result in probe.probe_sandbox(sandbox).results if not result.held]
+
+
+def unconfined() -> list[str]:
+    """The control: a child without any wall attacks its parent."""
+    reader, writer = os.pipe()
+    with probe._targets() as targets, tempfile.TemporaryDirectory() as folder:
+        child = os.fork()
+        if child == 0:
+            os.chdir(folder)
+            os.write(writer, msgspec.json.encode(attempt_all(AGENT_ATTACKS, targets)))
+            os._exit(0)
+        os.close(writer)
+        with os.fdopen(reader, "rb") as stream:
+            outcomes = msgspec.json.decode(stream.read(), type=list[Outcome])
+        os.waitpid(child, 0)
+    return [outcome.name for outcome in outcomes if not outcome.held]
+
+
+if __name__ == "__main__":
+    print(json.dumps(open_attacks(sys.argv[1], frozenset(sys.argv[2:]))))
