@@ -1,5 +1,5 @@
 # ruff: noqa: INP001, T201 - a script that talks to a person
-"""How fast the ledger appends and verifies: `python benchmarks/ledger.py [SECONDS]`, in a folder of the disk to measure.
+"""How fast the ledger appends and verifies: `python benchmarks/ledger.py [SECONDS]`, in a folder of the disk measured.
 
 Each append is durable when it counts. The disk's own rate of fdatasync is measured in the same run, because every
 other number follows from it; the first and the last measurement show how much the machine moved meanwhile.
