@@ -37,6 +37,10 @@ STEP_SECONDS: Final = 330.0
 
 TOOL_SECONDS: Final = 120.0
 _NAME_SHOWN: Final = 128
+_OUT_OF_TURN: Final = "it came before the answer to the one before"
+MODEL_REQUESTS: Final = "model_requests"
+TOOL_CALLS: Final = "tool_calls"
+ANSWER_CHARACTERS: Final = "answer_characters"
 
 
 class AsksModels(Protocol):
@@ -110,7 +114,7 @@ class _Session:
             async with asyncio.timeout(STEP_SECONDS + IDLE_SECONDS if is_busy else IDLE_SECONDS):
                 return await self._channel.receive()
         except TimeoutError:
-            raise RunFailure("runner_silent", "The runner did not go on", "Send the message again.") from None
+            raise _silent_runner() from None
 
     def _refuse_while_busy(self) -> None:
         # A step whose answer was sent may need one more turn of the loop to end: it is over all the same.
@@ -125,14 +129,14 @@ class _Session:
     async def _emit(self, frame: Emit) -> None:
         self._emitted += len(frame.text)
         if self._emitted > 2 * self._active.limits.answer_characters:
-            raise _over_limit("answer_characters")
+            raise _over_limit(ANSWER_CHARACTERS)
         await self._active.journal.token(frame.text)
 
     async def _ask_model(self, frame: ModelRequest) -> None:
         active = self._active
         self._model_requests += 1
         if self._model_requests > active.limits.model_requests:
-            raise _over_limit("model_requests")
+            raise _over_limit(MODEL_REQUESTS)
 
         async def on_text(piece: str) -> None:
             await self._channel.send(ModelDelta(id=frame.id, text=piece))
@@ -163,7 +167,7 @@ class _Session:
     async def _call_tool(self, frame: ToolCall) -> None:
         self._tool_calls += 1
         if self._tool_calls > self._active.limits.tool_calls:
-            raise _over_limit("tool_calls")
+            raise _over_limit(TOOL_CALLS)
         name = frame.tool[:_NAME_SHOWN]
         await self._active.journal.append(EventKind.TOOL_CALL, {"id": frame.id, "tool": name, "args": frame.args})
         try:
@@ -284,7 +288,8 @@ class _Session:
         return {"tool": frame.tool[:_NAME_SHOWN], "agent_id": self._active.agent.id, "call_id": frame.id[:_NAME_SHOWN]}
 
 
-_OUT_OF_TURN: Final = "it came before the answer to the one before"
+def _silent_runner() -> RunFailure:
+    return RunFailure("runner_silent", "The runner did not go on", "Send the message again.")
 
 
 def _malformed_arguments(tool: Tool) -> Refusal:

@@ -6,15 +6,24 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from mycelos.configuration.environment import Environment
-    from mycelos.configuration.layout import DataLayout
     from mycelos.gateway.models import ModelClient
     from mycelos.gateway.proxy_client import ProxyClient
-    from mycelos.gateway.recorder import Recorder
     from mycelos.gateway.runs.service import RunService
-    from mycelos.gateway.settings import GatewaySettings
     from mycelos.gateway.store import Store
     from mycelos.gateway.tools.registry import Registry
+
+
+@dataclass(frozen=True)
+class PageSettings:
+    """Where the page is reached, and what is needed to recognise its owner."""
+
+    bind: str
+    port: int
+    operator_url: str
+    command_line_token: str = field(repr=False)
+    password_hash: str | None = field(repr=False, default=None)
+    public_url: str | None = None
+    trusted_proxies: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -24,10 +33,6 @@ class Services:
     store: Store
     runs: RunService
     proxy: ProxyClient
-    recorder: Recorder
     models: ModelClient
     registry: Registry
-    settings: GatewaySettings
-    environment: Environment
-    layout: DataLayout
-    command_line_token: str = field(repr=False)
+    settings: PageSettings

@@ -35,7 +35,7 @@ class RunQueue:
 
     def put(self, group: asyncio.TaskGroup, run_id: str, job: Callable[[asyncio.Semaphore], Awaitable[None]]) -> None:
         """Start a job; it takes a slot of the semaphore while it runs."""
-        task = group.create_task(self._run(run_id, job), name=run_id)
+        task = group.create_task(self._run(job), name=run_id)
         self._jobs[run_id] = task
         task.add_done_callback(lambda _: self._jobs.pop(run_id, None))
 
@@ -49,5 +49,5 @@ class RunQueue:
         for task in list(self._jobs.values()):
             task.cancel()
 
-    async def _run(self, run_id: str, job: Callable[[asyncio.Semaphore], Awaitable[None]]) -> None:
+    async def _run(self, job: Callable[[asyncio.Semaphore], Awaitable[None]]) -> None:
         await job(self._slots)

@@ -1,0 +1,78 @@
+"""The gateway's start: refuse a master key, go behind the walls, and only then import what handles input."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from mycelos.configuration.environment import ConfigurationError, read_environment
+from mycelos.configuration.layout import DataLayout
+from mycelos.sandbox.confine import confine_gateway
+from mycelos.sandbox.errors import SandboxRefused
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+FAILED: Final = 1
+_MASTER_KEY: Final = "MYCELOS_MASTER_KEY"
+
+
+@dataclass(frozen=True)
+class Descriptors:
+    """What the supervisor handed over: the page's listener, two channels, and where readiness is told."""
+
+    listen: int
+    control: int | None
+    spawner: int
+    ready: int | None
+
+    def kept(self) -> list[int]:
+        """Those that stay open behind the walls."""
+        return [number for number in (self.listen, self.control, self.spawner, self.ready) if number is not None]
+
+
+def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
+    """Run the gateway until SIGTERM; 1 where it cannot or must not start, with one line that says why."""
+    options = _parse(arguments)
+    descriptors = Descriptors(options.listen_fd, options.control_fd, options.spawner_fd, options.ready_fd)
+    try:
+        refuse_master_key(environ)
+        environment = read_environment(environ)
+        layout = DataLayout(options.data_dir)
+        layout.gateway.mkdir(mode=0o700, parents=True, exist_ok=True)
+        confine_gateway(options.data_dir, descriptors.kept())
+        # Imported behind the walls: this is the code that handles input, and most of the start's time and memory.
+        from mycelos.gateway.process import run  # noqa: PLC0415
+
+        run(environment, layout, descriptors)
+    except (ConfigurationError, SandboxRefused) as error:
+        sys.stderr.write(f"mycelos gateway: {error}\n")
+        return FAILED
+    return 0
+
+
+def refuse_master_key(environ: Mapping[str, str]) -> None:
+    """The gateway must never hold the key, so it does not start where it would find it.
+
+    Raises:
+        ConfigurationError: a variable of the master key is set.
+    """
+    for name in sorted(environ):
+        if name.startswith(_MASTER_KEY):
+            message = f"{name} is set; the master key is the proxy's alone. Remove it from the gateway's environment"
+            raise ConfigurationError(message)
+
+
+def _parse(arguments: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="mycelos.gateway", description="The gateway's process; started by mycelos serve."
+    )
+    parser.add_argument("--data-dir", type=Path, required=True)
+    parser.add_argument("--listen-fd", type=int, required=True)
+    parser.add_argument("--control-fd", type=int)
+    parser.add_argument("--spawner-fd", type=int, required=True)
+    parser.add_argument("--ready-fd", type=int)
+    return parser.parse_args(arguments)
