@@ -1,1 +1,4 @@
-"""The runner: one agent's loop, alone in its sandbox with one socket. It imports the messages, nothing else of ours."""
+"""The runner: one agent's loop in one sandbox. It holds one conversation and one socket, and nothing else.
+
+It imports `mycelos.wire` alone of ours.
+"""

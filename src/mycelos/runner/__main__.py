@@ -1,7 +1,5 @@
-"""Started inside the sandbox, with the run's socket as descriptor 3."""
-
-import sys
+"""`python -m mycelos.runner`, started by the sandbox's launcher with the run's socket as descriptor 3."""
 
 from mycelos.runner.main import main
 
-sys.exit(main())
+raise SystemExit(main())

@@ -1,8 +1,7 @@
-"""The run's socket, blocking: frames out, frames in."""
+"""The run's socket as whole messages. Blocking: a runner does one thing at a time."""
 
 from __future__ import annotations
 
-from collections import deque
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -16,44 +15,51 @@ if TYPE_CHECKING:
 _CHUNK: Final = 64 * 1024
 
 
-class ChannelError(Exception):
-    """The gateway is gone, or what it sent is no frame of this protocol."""
+class ChannelClosed(Exception):
+    """The gateway closed the socket: the run is over."""
+
+
+class ChannelBroken(Exception):
+    """The gateway sent what is not a message of this protocol."""
 
 
 class Channel:
-    """Sends and receives whole frames."""
+    """Sends and receives the frames of `mycelos.wire.runner`."""
 
-    def __init__(self, connected: socket.socket) -> None:
-        self._socket = connected
+    def __init__(self, connection: socket.socket) -> None:
+        self._connection = connection
         self._frames = FrameDecoder()
-        self._received: deque[bytes] = deque()
+        self._waiting: list[bytes] = []
         self._decoder = msgspec.json.Decoder(ToRunner)
-        self._encoder = msgspec.json.Encoder()
 
-    def send(self, frame: FromRunner) -> None:
-        """Send one frame.
+    def send(self, message: FromRunner) -> None:
+        """Send one message.
 
         Raises:
-            ChannelError: the gateway is gone, or the frame is too large.
+            FrameError: the message is larger than a frame.
+            ChannelClosed: nobody reads any more.
         """
         try:
-            self._socket.sendall(encode_frame(self._encoder.encode(frame)))
-        except (OSError, FrameError):
-            raise ChannelError from None
+            self._connection.sendall(encode_frame(msgspec.json.encode(message)))
+        except (BrokenPipeError, ConnectionResetError):
+            raise ChannelClosed from None
 
     def receive(self) -> ToRunner:
-        """The next frame.
+        """Wait for the next message.
 
         Raises:
-            ChannelError: the end of the stream, a broken frame, or an unknown message.
+            ChannelClosed: the socket has ended.
+            ChannelBroken: a frame or a message that is not one of ours.
         """
         try:
-            while not self._received:
-                data = self._socket.recv(_CHUNK)
+            while not self._waiting:
+                data = self._connection.recv(_CHUNK)
                 if not data:
-                    raise ChannelError
-                self._received.extend(self._frames.feed(data))
-            frame: ToRunner = self._decoder.decode(self._received.popleft())
-        except (OSError, FrameError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            raise ChannelError from None
-        return frame
+                    raise ChannelClosed
+                self._waiting = self._frames.feed(data)
+            message: ToRunner = self._decoder.decode(self._waiting.pop(0))
+        except ConnectionResetError:
+            raise ChannelClosed from None
+        except (FrameError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            raise ChannelBroken from None
+        return message

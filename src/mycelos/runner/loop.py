@@ -1,15 +1,16 @@
-"""The agent's loop: ask the model, do what it wishes through the broker, ask again, until it answers.
+"""The agent's loop: ask the model, pass on each tool that it wishes for, tell it what came of it, ask again.
 
-Every wish for a tool goes to the broker, known or not and well-formed or not, so that each refusal is recorded
-where it cannot be skipped. Nothing is decided here.
+Data that flows: `Hello` in; `ModelRequest` and `ToolCall` out, each answered; `Emit` and `Done` at the end. The
+loop decides nothing about permission. Every wish goes to the gateway's broker, also for a tool that does not
+exist or with arguments that are no JSON object, because that is where it is refused and recorded.
 """
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING, Protocol
 
-from mycelos.runner.channel import ChannelError
-from mycelos.wire.conversation import Message, ToolMessage, ToolUse
+from mycelos.wire.conversation import AssistantMessage, Message, ToolMessage, ToolUse
 from mycelos.wire.runner import (
     Done,
     Emit,
@@ -24,77 +25,74 @@ from mycelos.wire.runner import (
 )
 
 if TYPE_CHECKING:
-    from mycelos.wire.runner import Limits
+    from collections.abc import Iterator
 
 
-class Frames(Protocol):
+class MessageChannel(Protocol):
     """What the loop needs of a channel."""
 
-    def send(self, frame: FromRunner) -> None:
-        """Send one frame."""
+    def send(self, message: FromRunner) -> None:
+        """Send one message."""
 
     def receive(self) -> ToRunner:
-        """The next frame."""
+        """Wait for one message."""
 
 
-class AgentLoop:
-    """One run's conversation, from the hello to the end."""
-
-    def __init__(self, frames: Frames) -> None:
-        self._frames = frames
-        self._tool_calls = 0
-        self._characters = 0
-
-    def run(self) -> None:
-        """Drive the run; the last frame sent is `Done`.
-
-        Raises:
-            ChannelError: the gateway went away or broke the protocol.
-        """
-        hello = self._frames.receive()
-        if not isinstance(hello, Hello):
-            raise ChannelError
-        self._frames.send(self._converse(list(hello.messages), hello.limits))
-
-    def _converse(self, messages: list[Message], limits: Limits) -> Done:
-        for number in range(limits.model_requests):
-            response = self._ask_model(f"m{number}", messages)
-            if response.message is None:
-                return Done(ok=False, code=response.code, text=response.detail)
-            messages.append(response.message)
-            if self._characters > limits.answer_characters:
-                return _over("answer_characters", "The answer became longer than this run may write")
-            if not response.message.tool_uses:
-                return Done(ok=True, code="answered", text=response.message.text)
-            if self._tool_calls + len(response.message.tool_uses) > limits.tool_calls:
-                return _over("tool_calls", "The model wished for more tool calls than this run may make")
-            messages.extend(self._call(use) for use in response.message.tool_uses)
-        return _over("model_requests", "The model was asked as often as this run may ask, and did not come to an end")
-
-    def _ask_model(self, request_id: str, messages: list[Message]) -> ModelResponse:
-        self._frames.send(ModelRequest(id=request_id, messages=tuple(messages)))
-        is_later_turn = self._characters > 0
-        while True:
-            frame = self._frames.receive()
-            if isinstance(frame, ModelResponse) and frame.id == request_id:
-                return frame
-            if not isinstance(frame, ModelDelta) or frame.id != request_id:
-                raise ChannelError
-            if is_later_turn:
-                self._frames.send(Emit(text="\n\n"))
-                is_later_turn = False
-            self._characters += len(frame.text)
-            self._frames.send(Emit(text=frame.text))
-
-    def _call(self, use: ToolUse) -> ToolMessage:
-        self._tool_calls += 1
-        call = ToolCall(id=f"t{self._tool_calls}", tool=use.tool, args=use.args)
-        self._frames.send(call)
-        result = self._frames.receive()
-        if not isinstance(result, ToolResult) or result.id != call.id:
-            raise ChannelError
-        return ToolMessage(id=use.id, tool=use.tool, ok=result.ok, content=result.content)
+class OutOfTurn(Exception):
+    """The gateway answered something that was not asked."""
 
 
-def _over(limit: str, sentence: str) -> Done:
-    return Done(ok=False, code=f"limit_{limit}", text=sentence)
+def run_agent(channel: MessageChannel, hello: Hello) -> Done:
+    """Drive one run to its end and return how it ended; the caller sends that.
+
+    Raises:
+        OutOfTurn: an answer carries another identifier or is of another kind than the question.
+    """
+    messages: list[Message] = list(hello.messages)
+    numbers = itertools.count(1)
+    tool_calls = 0
+    for _ in range(hello.limits.model_requests):
+        answer = _ask_model(channel, messages, numbers)
+        if answer.message is None:
+            return Done(ok=False, code=answer.code, text=answer.detail)
+        message = answer.message
+        if len(message.text) > hello.limits.answer_characters:
+            return Done(ok=False, code="too_large", text="The model's answer is longer than this run may write.")
+        messages.append(message)
+        if not message.tool_uses:
+            return _answered(channel, message)
+        tool_calls += len(message.tool_uses)
+        if tool_calls > hello.limits.tool_calls:
+            limit = hello.limits.tool_calls
+            return Done(ok=False, code="tool_calls", text=f"The agent wished for more than {limit} tool calls.")
+        messages.extend(_call_tool(channel, wish, numbers) for wish in message.tool_uses)
+    limit = hello.limits.model_requests
+    return Done(
+        ok=False, code="model_requests", text=f"The agent did not finish within {limit} questions to its model."
+    )
+
+
+def _answered(channel: MessageChannel, message: AssistantMessage) -> Done:
+    channel.send(Emit(text=message.text))
+    return Done(ok=True, code="answered", text=message.text)
+
+
+def _ask_model(channel: MessageChannel, messages: list[Message], numbers: Iterator[int]) -> ModelResponse:
+    question = ModelRequest(id=f"m{next(numbers)}", messages=tuple(messages))
+    channel.send(question)
+    while True:
+        answer = channel.receive()
+        if not isinstance(answer, ModelDelta | ModelResponse) or answer.id != question.id:
+            raise OutOfTurn
+        # Deltas are for whoever watches; the whole text stands in the response.
+        if isinstance(answer, ModelResponse):
+            return answer
+
+
+def _call_tool(channel: MessageChannel, wish: ToolUse, numbers: Iterator[int]) -> ToolMessage:
+    call = ToolCall(id=f"t{next(numbers)}", tool=wish.tool, args=wish.args)
+    channel.send(call)
+    answer = channel.receive()
+    if not isinstance(answer, ToolResult) or answer.id != call.id:
+        raise OutOfTurn
+    return ToolMessage(id=wish.id, tool=wish.tool, ok=answer.ok, content=answer.content)

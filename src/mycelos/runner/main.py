@@ -1,29 +1,41 @@
-"""The runner's process: takes the socket that it inherited, drives one run, ends."""
+"""A runner process: takes the socket that it was born with, greets nobody, runs the loop once, ends."""
 
 from __future__ import annotations
 
 import socket
-from typing import Final
+from enum import IntEnum
 
-from mycelos.runner.channel import Channel, ChannelError
-from mycelos.runner.loop import AgentLoop
-from mycelos.wire.runner import RUNNER_DESCRIPTOR
-
-DONE: Final = 0
-BROKEN_CHANNEL: Final = 1
+from mycelos.runner.channel import Channel, ChannelBroken, ChannelClosed
+from mycelos.runner.loop import OutOfTurn, run_agent
+from mycelos.wire.frames import FrameError
+from mycelos.wire.runner import RUNNER_DESCRIPTOR, Hello
 
 
-def main(descriptor: int = RUNNER_DESCRIPTOR) -> int:
-    """Drive one run on ``descriptor``; 0 when the run said how it ended, 1 where the gateway broke off."""
+class ExitCode(IntEnum):
+    """How a runner ends; the spawner passes it on."""
+
+    FINISHED = 0
+    BROKEN_CHANNEL = 65
+    GATEWAY_GONE = 69
+
+
+def serve(connection: socket.socket) -> ExitCode:
+    """Run the agent on ``connection`` and say how it went."""
+    channel = Channel(connection)
     try:
-        connected = socket.socket(fileno=descriptor)
-    except OSError:
-        return BROKEN_CHANNEL
-    connected.setblocking(True)
-    try:
-        AgentLoop(Channel(connected)).run()
-    except ChannelError:
-        return BROKEN_CHANNEL
-    finally:
-        connected.close()
-    return DONE
+        hello = channel.receive()
+        if not isinstance(hello, Hello):
+            return ExitCode.BROKEN_CHANNEL
+        channel.send(run_agent(channel, hello))
+    except ChannelClosed:
+        return ExitCode.GATEWAY_GONE
+    except (ChannelBroken, OutOfTurn, FrameError):
+        return ExitCode.BROKEN_CHANNEL
+    return ExitCode.FINISHED
+
+
+def main() -> int:
+    """Entry point: the socket is descriptor 3."""
+    # Family and type are given because asking the kernel for them is not on the sandbox's list.
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, 0, fileno=RUNNER_DESCRIPTOR) as connection:
+        return serve(connection)
