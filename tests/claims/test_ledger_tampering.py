@@ -27,6 +27,11 @@ REMEMBERED = 19
 """The entry that the gateway remembers: what came after it is not covered."""
 
 
+@pytest.fixture(autouse=True)
+def _data_directory(layout, monkeypatch):
+    monkeypatch.setenv("MYCELOS_DATA_DIR", str(layout.root))
+
+
 @pytest.fixture
 async def ledger(layout):
     recorder = await Recorder.open(layout.ledger)
@@ -42,7 +47,7 @@ def judge(layout, capsys):
     """What `mycelos db audit verify --json` says, with its exit code."""
     capsys.readouterr()
     with pytest.raises(SystemExit) as ended:
-        app(["verify", "--json", "--data-dir", str(layout.root)])
+        app(["verify", "--json"])
     result = json.loads(capsys.readouterr().out)
     return ended.value.code or 0, result["fault"]["seq"] if result["fault"] else None
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 from cyclopts import App, Parameter
 
 from mycelos.cli.audit_table import show_entries
-from mycelos.configuration.environment import read_environment
+from mycelos.cli.data_directory import settings_of
 from mycelos.configuration.layout import DataLayout
 from mycelos.ledger.canonical import CanonicalError
 from mycelos.ledger.chain import Head
@@ -40,9 +40,6 @@ POLL_INTERVAL: Final = 0.5
 
 app = App(name="audit", help="Look at the ledger of everything that crossed the proxy, and verify it.")
 
-DataDirectory = Annotated[Path | None, Parameter(name="--data-dir", help="The data folder, if not MYCELOS_DATA_DIR's.")]
-
-
 @app.default
 def show(
     *,
@@ -54,7 +51,6 @@ def show(
     limit: Annotated[int, Parameter(help=f"Entries at most, up to {READ_LIMIT}.")] = 50,
     as_json: Annotated[bool, Parameter(name="--json", help="One JSON object a line.", negative="")] = False,
     follow: Annotated[bool, Parameter(help="Go on as entries come; Ctrl-C ends.", negative="")] = False,
-    data_dir: DataDirectory = None,
 ) -> int:
     """Show the newest entries, oldest first.
 
@@ -68,7 +64,7 @@ def show(
         return _fail(f"--since: {error}", WRONG_USAGE)
     wanted = Filter(suspicious=suspicious, since=moment, event=type_, agent=agent, run=run)
     try:
-        with LedgerReader(_layout(data_dir).ledger) as reader:
+        with LedgerReader(_layout().ledger) as reader:
             _show(reader.newest(limit, wanted), as_json)
             if follow:
                 _follow(reader, wanted, as_json)
@@ -82,7 +78,6 @@ def verify_log(
     *,
     export: Annotated[Path | None, Parameter(help="Verify this exported file instead of the ledger.")] = None,
     as_json: Annotated[bool, Parameter(name="--json", help="The result as one JSON object.", negative="")] = False,
-    data_dir: DataDirectory = None,
 ) -> int:
     """Walk every entry and compare with the heads that the gateway and the command line remember.
 
@@ -90,7 +85,7 @@ def verify_log(
 
     Example: mycelos db audit verify
     """
-    layout = _layout(data_dir)
+    layout = _layout()
     # The heads are read first: whatever was remembered by now must be in what is read next.
     remembered = remembered_heads(layout)
     try:
@@ -117,14 +112,13 @@ def verify_log(
 def export(
     *,
     output: Annotated[Path | None, Parameter(help="A new file, mode 0600; standard output where absent.")] = None,
-    data_dir: DataDirectory = None,
 ) -> int:
     """Write every entry, one JSON object a line; `verify --export` reads it back.
 
     Example: mycelos db audit export --output ledger.jsonl
     """
     try:
-        with LedgerReader(_layout(data_dir).ledger) as reader:
+        with LedgerReader(_layout().ledger) as reader:
             lines = (to_line(entry) + b"\n" for entry in _entries(reader))
             if output is None:
                 sys.stdout.buffer.writelines(lines)
@@ -140,8 +134,8 @@ def export(
     return DONE
 
 
-def _layout(data_directory: Path | None) -> DataLayout:
-    return DataLayout(data_directory or read_environment(os.environ).data_directory)
+def _layout() -> DataLayout:
+    return DataLayout(settings_of(os.environ).data_directory)
 
 
 def _entries(reader: LedgerReader) -> Iterator[Entry]:

@@ -16,6 +16,11 @@ from mycelos.wire.audit import AppendRequest
 pytestmark = pytest.mark.anyio
 
 
+@pytest.fixture(autouse=True)
+def _data_directory(layout, monkeypatch):
+    monkeypatch.setenv("MYCELOS_DATA_DIR", str(layout.root))
+
+
 @pytest.fixture
 async def ledger(layout):
     """A stopped system's ledger of four entries."""
@@ -31,7 +36,7 @@ async def ledger(layout):
 def call(layout, *arguments):
     """Exit code of `mycelos db audit ARGUMENTS`."""
     with pytest.raises(SystemExit) as ended:
-        app([*arguments, "--data-dir", str(layout.root)])
+        app(list(arguments))
     return ended.value.code or 0
 
 
