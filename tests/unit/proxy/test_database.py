@@ -1,0 +1,271 @@
+import asyncio
+import os
+import sqlite3
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from alembic import command
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+
+from mycelos.configuration.layout import DataLayout
+from mycelos.proxy.database import CREDENTIALS, KEY_SLOTS, METADATA, REVISION, Database, make_engine, prepare_folder
+from mycelos.proxy.migrations import make_config, upgrade
+from mycelos.proxy.vault.errors import VaultError
+from mycelos.wire.problems import Refusal
+
+
+def nothing(_connection: sa.Connection) -> None:
+    pass
+
+
+def schema(connection: sa.Connection) -> dict[str, set[tuple]]:
+    tables = {}
+    for (name,) in connection.exec_driver_sql("SELECT name FROM sqlite_master WHERE type = 'table'"):
+        columns = {tuple(row)[1:] for row in connection.exec_driver_sql(f"PRAGMA table_info({name})")}
+        indexes = {
+            (row[2], row[4], tuple(column[2] for column in connection.exec_driver_sql(f"PRAGMA index_info({row[1]})")))
+            for row in connection.exec_driver_sql(f"PRAGMA index_list({name})")
+        }
+        keys = {tuple(row)[2:] for row in connection.exec_driver_sql(f"PRAGMA foreign_key_list({name})")}
+        tables[name] = columns | indexes | keys
+    return tables
+
+
+def test_a_new_file_is_for_its_owner_alone_and_has_every_table(layout: DataLayout) -> None:
+    previous = os.umask(0)
+    try:
+        database = Database.open(layout.vault, nothing)
+    finally:
+        os.umask(previous)
+    try:
+        assert layout.proxy.stat().st_mode & 0o7777 == 0o700
+        assert {path.name for path in layout.proxy.iterdir()} >= {"vault.sqlite", "vault.sqlite-wal"}
+        assert {path.stat().st_mode & 0o7777 for path in layout.proxy.iterdir()} == {0o600}
+        assert database.run_now(lambda connection: set(schema(connection))) == set(METADATA.tables)
+    finally:
+        database.close()
+
+
+def test_every_table_is_strict_and_names_its_tenant(layout: DataLayout) -> None:
+    database = Database.open(layout.vault, nothing)
+    listed = database.run_now(lambda connection: connection.exec_driver_sql("PRAGMA table_list").all())
+    database.close()
+    strict = {row[1]: row[5] for row in listed if not row[1].startswith("sqlite_")}
+    assert strict == dict.fromkeys(METADATA.tables, 1)
+    assert all("tenant_id" in table.c for name, table in METADATA.tables.items() if name != "alembic_version")
+
+
+def test_the_connection_is_durable_and_checks_references(layout: DataLayout) -> None:
+    database = Database.open(layout.vault, nothing)
+
+    def pragma(name: str) -> object:
+        return database.run_now(lambda connection: connection.exec_driver_sql(f"PRAGMA {name}").scalar())
+
+    names = ("journal_mode", "synchronous", "foreign_keys", "busy_timeout", "secure_delete", "trusted_schema")
+    assert [pragma(name) for name in names] == ["wal", 2, 1, 5000, 1, 0]
+    row = {
+        "id": "cred_x", "tenant_id": "t", "service": "s", "version": 1, "created_at": "", "kid": "kid_missing",
+        "row_mac": b"",
+    }  # fmt: skip
+    with pytest.raises(Refusal, match="SQLITE_CONSTRAINT_FOREIGNKEY"):
+        database.run_now(lambda connection: connection.execute(CREDENTIALS.insert().values(row)))
+    database.close()
+
+
+def test_an_error_quotes_no_parameter(layout: DataLayout) -> None:
+    database = Database.open(layout.vault, nothing)
+
+    def work(connection: sa.Connection) -> None:
+        try:
+            connection.execute(CREDENTIALS.insert().values(id="canary-value"))
+        except sa.exc.DBAPIError as error:
+            assert "canary-value" not in str(error)
+            raise
+
+    with pytest.raises(Refusal) as caught:
+        database.run_now(work)
+    assert "canary-value" not in str(caught.value)
+    database.close()
+
+
+@pytest.mark.parametrize("which", ["folder", "file"])
+def test_what_others_may_open_is_refused_with_the_command_that_mends_it(layout: DataLayout, which: str) -> None:
+    Database.open(layout.vault, nothing).close()
+    path = layout.proxy if which == "folder" else layout.vault
+    path.chmod(0o755 if which == "folder" else 0o644)
+    with pytest.raises(VaultError) as caught:
+        Database.open(layout.vault, nothing)
+    assert caught.value.next_step.startswith("Run: chmod ")
+    path.chmod(0o700 if which == "folder" else 0o600)
+    Database.open(layout.vault, nothing).close()
+
+
+def test_a_linked_folder_is_refused(layout: DataLayout, tmp_path: Path) -> None:
+    layout.proxy.symlink_to(tmp_path)
+    with pytest.raises(VaultError, match="does not belong"):
+        prepare_folder(layout.proxy)
+
+
+@pytest.mark.parametrize("content", [b"no database at all, but some text that is long enough to be one" * 10])
+def test_a_file_that_is_no_database_is_refused_and_kept(layout: DataLayout, content: bytes) -> None:
+    layout.proxy.mkdir(mode=0o700)
+    layout.vault.write_bytes(content)
+    layout.vault.chmod(0o600)
+    with pytest.raises(VaultError):
+        Database.open(layout.vault, nothing)
+    assert layout.vault.read_bytes() == content
+
+
+def test_a_database_of_another_program_is_refused(layout: DataLayout) -> None:
+    layout.proxy.mkdir(mode=0o700)
+    other = sqlite3.connect(layout.vault)
+    other.execute("CREATE TABLE chats (id TEXT)")
+    other.close()
+    layout.vault.chmod(0o600)
+    with pytest.raises(VaultError, match="is not a vault of Mycelos"):
+        Database.open(layout.vault, nothing)
+
+
+def test_a_file_whose_making_was_cut_short_is_made_again(layout: DataLayout) -> None:
+    layout.proxy.mkdir(mode=0o700)
+    layout.vault.touch(0o600)
+    Database.open(layout.vault, nothing).close()
+    layout.vault.unlink()
+    half = sqlite3.connect(layout.vault)
+    half.execute("PRAGMA journal_mode = WAL")
+    half.close()
+    layout.vault.chmod(0o600)
+    database = Database.open(layout.vault, nothing)
+    assert database.run_now(lambda connection: set(schema(connection))) == set(METADATA.tables)
+    database.close()
+
+
+def test_a_damaged_page_is_found_at_the_opening(layout: DataLayout) -> None:
+    database = Database.open(layout.vault, nothing)
+    database.run_now(
+        lambda connection: connection.execute(
+            KEY_SLOTS.insert(),
+            [
+                {"kid": f"kid_{n}", "tenant_id": "t", "kdf": "", "wrapped_root": b"r" * 100, "wraps": 0, "created_at": ""}
+                for n in range(500)
+            ],
+        )
+    )
+    database.close()
+    content = bytearray(layout.vault.read_bytes())
+    content[-8192:] = b"\xff" * 8192
+    layout.vault.write_bytes(content)
+    with pytest.raises(VaultError, match="damaged|CORRUPT"):
+        Database.open(layout.vault, nothing)
+
+
+def test_the_first_tables_are_those_that_the_migrations_make(layout: DataLayout) -> None:
+    engine = make_engine(layout.root / "migrated.sqlite")
+    with engine.begin() as connection:
+        upgrade_from_nothing(connection)
+        assert compare_metadata(MigrationContext.configure(connection), METADATA) == []
+        migrated = schema(connection)
+    engine.dispose()
+    database = Database.open(layout.vault, nothing)
+    made = database.run_now(schema)
+    database.close()
+    # Alembic makes its own table, with another type for its one column.
+    assert {**migrated, "alembic_version": set()} == {**made, "alembic_version": set()}
+
+
+def upgrade_from_nothing(connection: sa.Connection) -> None:
+    command.upgrade(make_config(connection), "head")
+
+
+def test_migrations_go_down_and_up_again(layout: DataLayout) -> None:
+    engine = make_engine(layout.root / "migrated.sqlite")
+    with engine.begin() as connection:
+        upgrade_from_nothing(connection)
+        before = schema(connection)
+        command.downgrade(make_config(connection), "base")
+        assert set(schema(connection)) == {"alembic_version"}
+        upgrade_from_nothing(connection)
+        assert schema(connection) == before
+    engine.dispose()
+
+
+def test_the_revision_in_the_code_is_the_newest_script() -> None:
+    assert ScriptDirectory.from_config(make_config()).get_heads() == [REVISION]
+
+
+def test_a_file_of_an_unknown_revision_is_refused_and_unchanged(layout: DataLayout) -> None:
+    database = Database.open(layout.vault, nothing)
+    database.run_now(lambda connection: connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'"))
+    database.close()
+    before = layout.vault.read_bytes()
+    with pytest.raises(VaultError, match="'9999', which this Mycelos does not know"):
+        Database.open(layout.vault, nothing)
+    assert layout.vault.read_bytes() == before
+
+
+def test_a_file_of_a_known_older_revision_is_upgraded_after_the_key_was_checked(
+    layout: DataLayout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Database.open(layout.vault, nothing).close()
+    monkeypatch.setattr("mycelos.proxy.database.REVISION", "0002")
+    seen: list[str] = []
+    monkeypatch.setattr("mycelos.proxy.migrations.upgrade", lambda *arguments: seen.append("upgraded"))
+    Database.open(layout.vault, lambda _: seen.append("checked")).close()
+    assert seen == ["checked", "upgraded"]
+    monkeypatch.undo()
+    engine = make_engine(layout.vault)
+    with engine.begin() as connection:
+        upgrade(connection, layout.vault, REVISION)
+    engine.dispose()
+
+
+def test_alembic_is_not_loaded_for_a_file_of_the_present_revision(layout: DataLayout) -> None:
+    program = (
+        "import sys; from pathlib import Path; from mycelos.proxy.database import Database\n"
+        "for _ in range(2): Database.open(Path(sys.argv[1]), lambda connection: None).close()\n"
+        "print([name for name in sys.modules if name.split('.')[0] in ('alembic', 'mako')])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-I", "-c", program, str(layout.vault)], capture_output=True, timeout=60, check=True
+    )
+    assert done.stdout.strip() == b"[]"
+
+
+@pytest.mark.anyio
+async def test_work_runs_on_one_thread_and_its_result_is_used_when_it_is_durable(layout: DataLayout) -> None:
+    database = Database.open(layout.vault, nothing)
+    threads: set[str] = set()
+    seen: list[object] = []
+
+    def work(connection: sa.Connection) -> int:
+        threads.add(threading.current_thread().name)
+        return len(threads)
+
+    assert await asyncio.gather(*(database.run(work, seen.append) for _ in range(5))) == [1] * 5
+    assert len(threads) == 1
+    assert threading.current_thread().name not in threads
+    assert seen == [1] * 5
+    database.close()
+
+
+@pytest.mark.anyio
+async def test_work_that_fails_leaves_nothing_and_is_not_used(layout: DataLayout) -> None:
+    database = Database.open(layout.vault, nothing)
+    seen: list[object] = []
+
+    def work(connection: sa.Connection) -> None:
+        values = {"kid": "k", "tenant_id": "t", "kdf": "", "wrapped_root": b"", "wraps": 0, "created_at": ""}
+        connection.execute(KEY_SLOTS.insert().values(values))
+        raise LookupError
+
+    with pytest.raises(LookupError):
+        await database.run(work, seen.append)
+    assert seen == []
+    assert database.run_now(lambda connection: connection.execute(sa.select(KEY_SLOTS)).all()) == []
+    database.close()
