@@ -60,6 +60,7 @@ class ToolBlock:
     call: str
     tool: str
     args: str
+    brief: str = ""
     ok: bool | None = None
     content: str = ""
     code: str = ""
@@ -118,7 +119,8 @@ def fold_events(events: Iterable[EventLike]) -> Transcript:
             case "token":
                 _add_words(blocks, _text(data, "text"))
             case "tool_call":
-                blocks.append(ToolBlock(_text(data, "id"), _text(data, "tool"), _arguments(data.get("args"))))
+                args = data.get("args")
+                blocks.append(ToolBlock(_text(data, "id"), _text(data, "tool"), _arguments(args), _brief(args)))
             case "tool_result":
                 _finish_call(blocks, data)
             case "done" | "error":
@@ -160,3 +162,9 @@ def _text(data: Mapping[str, Any], key: str) -> str:
 
 def _arguments(args: object) -> str:
     return "not a JSON object" if args is None else json.dumps(args, indent=2, ensure_ascii=False)
+
+
+def _brief(args: object) -> str:
+    """The plain values of the arguments in one line, for the card's head."""
+    values = args.values() if isinstance(args, Mapping) else ()
+    return " · ".join(str(value) for value in values if isinstance(value, str | int | float))[:200]

@@ -57,6 +57,7 @@ function follow(place) {
     const card = template.content.firstElementChild.cloneNode(true);
     card.dataset.call = data.id;
     part(card, "name").textContent = data.tool;
+    part(card, "brief").textContent = Object.values(data.args ?? {}).filter((value) => typeof value !== "object").join(" · ");
     part(card, "args").textContent = data.args === null ? "not a JSON object" : JSON.stringify(data.args, null, 2);
     cards.set(data.id, card);
     place.append(card);
