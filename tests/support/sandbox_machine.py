@@ -44,7 +44,7 @@ def deny(what: set[str]) -> None:
 def on_machine(module: str, *arguments: str, without: tuple[str, ...] = ()) -> list[str]:
     """The command that runs ``module`` on a machine without what is named."""
     denied = [word for what in without for word in ("--deny", what)]
-    return [sys.executable, "-P", str(Path(__file__).resolve()), *denied, "--", module, *arguments]
+    return [sys.executable, str(Path(__file__).resolve()), *denied, "--", module, *arguments]
 
 
 def as_ordinary_user(command: list[str], user: int = 2000) -> list[str]:

@@ -26,6 +26,7 @@ from mycelos.sandbox.errors import Layer, SandboxRefused
 from mycelos.sandbox.mechanism import RunUsers, Sandbox, choose_sandbox, start_test
 from mycelos.sandbox.plan import Mechanism, RunModule
 from mycelos.sandbox.profiles import AGENT
+from mycelos.sandbox.status import check_status, encode_refusal
 from mycelos.sandbox.workspace import open_workspace
 
 if TYPE_CHECKING:
@@ -151,19 +152,19 @@ def _in_confined_child(data_directory: Path, targets: Targets) -> list[Outcome]:
             answer = msgspec.json.encode(attempt_all(GATEWAY_ATTACKS, targets))
             os.write(writer, answer)
         except SandboxRefused as refusal:
-            os.write(writer, f"refused: {refusal}".encode())
+            os.write(writer, encode_refusal(refusal))
         finally:
             os._exit(0)
     os.close(writer)
     with os.fdopen(reader, "rb") as stream:
         answer = stream.read()
     os.waitpid(child, 0)
+    died = SandboxRefused(Layer.LANDLOCK, "the confined child died", "Run: mycelos doctor")
     try:
         return msgspec.json.decode(answer, type=list[Outcome])
     except msgspec.DecodeError:
-        raise SandboxRefused(
-            Layer.LANDLOCK, answer.decode("utf-8", "replace") or "the confined child died", "Run: mycelos doctor"
-        ) from None
+        check_status(answer, died)
+        raise died from None
 
 
 def _converse(ours: socket.socket, targets: Targets, confined: process.ConfinedProcess) -> list[Outcome]:

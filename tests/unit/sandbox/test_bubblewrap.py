@@ -1,7 +1,7 @@
 import shutil
 
 import pytest
-from test_plan import plan_of
+from sandbox_plans import plan_of
 
 from mycelos.sandbox import bubblewrap
 from mycelos.sandbox.errors import Layer, SandboxRefused

@@ -1,35 +1,10 @@
 import msgspec
 import pytest
+from sandbox_plans import WORKSPACE, plan_of
 
-from mycelos.sandbox.installation import Installation
-from mycelos.sandbox.landlock import READ, FileAccess, handled_by
-from mycelos.sandbox.plan import (
-    WORKSPACE_TARGET,
-    Execute,
-    Mechanism,
-    MountKind,
-    RunModule,
-    SandboxPlan,
-    Workspace,
-    build_plan,
-)
-from mycelos.sandbox.profiles import AGENT, AGENT_COMMAND, COMMAND_PROFILES, TOOLS, SandboxProfile
-
-INSTALLATION = Installation("/env/bin/python", ("/env", "/usr/lib"), ("/usr",), (("/lib", "usr/lib"),))
-WORKSPACE = Workspace("/data/gateway/workspaces/run_x", 1, 2, 0)
-
-
-def plan_of(profile: SandboxProfile, mechanism: Mechanism, user: int | None = None) -> SandboxPlan:
-    return build_plan(
-        profile=profile,
-        filter_program=b"filter",
-        mechanism=mechanism,
-        handled=handled_by(7),
-        installation=INSTALLATION,
-        workspace=WORKSPACE,
-        program=RunModule("mycelos.runner"),
-        user=user,
-    )
+from mycelos.sandbox.landlock import READ, FileAccess
+from mycelos.sandbox.plan import WORKSPACE_TARGET, Execute, Mechanism, MountKind, SandboxPlan
+from mycelos.sandbox.profiles import AGENT, AGENT_COMMAND, COMMAND_PROFILES, TOOLS
 
 
 def test_an_agent_writes_its_workspace_and_nothing_else_of_the_machine() -> None:

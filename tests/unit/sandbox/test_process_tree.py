@@ -3,9 +3,9 @@ import select
 import signal
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
+from sandbox_run import is_alive
 
 from mycelos.sandbox import process_tree
 
@@ -21,14 +21,6 @@ if os.fork() == 0:
 os.wait()
 __import__("signal").pause()
 """
-
-
-def is_alive(pid: int) -> bool:
-    try:
-        state = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[0]
-    except (FileNotFoundError, ProcessLookupError):
-        return False
-    return state not in (b"Z", b"X")
 
 
 def runaway() -> tuple[int, int]:

@@ -1,0 +1,190 @@
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from mycelos.sandbox import confine, kernel
+from mycelos.sandbox.confine import confine_gateway, confine_operator
+from mycelos.sandbox.errors import Layer, SandboxRefused
+
+GATEWAY = Path(confine.__file__).parents[3] / "tests" / "support" / "sandbox_gateway.py"
+WAIT = 30.0
+ALL = {Layer.CAPABILITIES, Layer.NO_NEW_PRIVILEGES, Layer.LANDLOCK, Layer.DESCRIPTORS, Layer.SECCOMP}
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    for name in ("gateway", "proxy"):
+        (tmp_path / name).mkdir()
+    (tmp_path / ".master_key").write_text("key")
+    (tmp_path / "proxy" / "vault.sqlite").write_text("vault")
+    (tmp_path / "proxy" / "operator.token").write_text("token")
+    return tmp_path
+
+
+def outcome(attempt) -> str:
+    try:
+        return str(attempt())
+    except OSError as error:
+        return type(error).__name__
+
+
+def test_a_confined_gateway_serves_stores_receives_and_imports(data: Path) -> None:
+    listener = socket.create_server(("127.0.0.1", 0))
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    near, far = socket.socketpair()
+    with listener, ours, near:
+        gateway = subprocess.Popen(
+            [sys.executable, "-I", str(GATEWAY), str(data), str(listener.fileno()), str(theirs.fileno())],
+            pass_fds=[listener.fileno(), theirs.fileno()],
+        )
+        theirs.close()
+        try:
+            socket.send_fds(ours, [b"channel"], [far.fileno()])
+            far.close()
+            with urllib.request.urlopen(f"http://127.0.0.1:{listener.getsockname()[1]}/", timeout=WAIT) as answer:
+                lines = answer.read().decode().splitlines()
+            assert lines == ["wal 1", "sent", "openai anthropic", "1", "True"]
+            near.settimeout(WAIT)
+            assert near.recv(100) == b"over a descriptor"
+        finally:
+            gateway.send_signal(signal.SIGTERM)
+            gateway.wait(WAIT)
+
+
+def test_the_gateway_writes_its_own_folder_and_reads_nothing_that_is_kept(data: Path, in_child) -> None:
+    def confined() -> object:
+        report = confine_gateway(data, [50])
+        assert (set(report.layers), report.missing) == (ALL, ())
+        return [
+            outcome(lambda: (data / "gateway" / "new").write_text("x")),
+            outcome((data / ".master_key").read_text),
+            outcome((data / "proxy" / "vault.sqlite").read_text),
+            outcome(lambda: (data / "gateway.toml").write_text("x")),
+            outcome(lambda: (data / "gateway" / "link").symlink_to("x")),
+            outcome(lambda: os.link(data / "proxy" / "vault.sqlite", data / "gateway" / "vault")),
+            outcome(lambda: Path(os.__file__).read_text() and "code"),
+            outcome(lambda: Path(os.__file__).open("a")),
+            outcome(lambda: os.kill(os.getppid(), 0)),
+        ]
+
+    denied = "PermissionError"
+    assert in_child(confined) == str(["1", denied, denied, denied, denied, denied, "code", denied, denied])
+
+
+def test_what_is_open_and_not_named_is_closed(data: Path, in_child) -> None:
+    def confined() -> object:
+        leaked = os.dup2(os.open(data / ".master_key", os.O_RDONLY), 80)
+        kept = os.dup2(os.open(data / "proxy" / "operator.token", os.O_RDONLY), 81)
+        confine_gateway(data, [50, kept])
+        return outcome(lambda: os.read(leaked, 9)), outcome(lambda: os.read(kept, 9))
+
+    assert in_child(confined) == str(("OSError", "b'token'"))
+
+
+def test_it_cannot_be_looked_into_and_leaves_no_core(data: Path, in_child) -> None:
+    def confined() -> object:
+        status = os.open("/proc/self/status", os.O_RDONLY)
+        confine_gateway(data, [50, status])
+        text = os.read(status, 9000).decode()
+        return kernel.process_control(3), [text.split(f"{name}:")[1].split()[0] for name in ("NoNewPrivs", "CapEff")]
+
+    assert in_child(confined) == str((0, ["1", "0" * 16]))
+
+
+def test_the_operator_page_reads_its_token_and_connects_to_unix_sockets_only(data: Path, in_child) -> None:
+    def confined() -> object:
+        confine_operator(data, [50])
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect(str(data / "proxy" / "operator.sock"))
+        return [
+            outcome((data / "proxy" / "operator.token").read_text),
+            outcome((data / ".master_key").read_text),
+            outcome((data / "proxy" / "vault.sqlite").read_text),
+            outcome(lambda: (data / "gateway" / "new").write_text("x")),
+            outcome(lambda: socket.socket(socket.AF_INET)),
+        ]
+
+    listener = socket.socket(socket.AF_UNIX)
+    folder = os.getcwd()
+    os.chdir(data / "proxy")
+    listener.bind("operator.sock")
+    os.chdir(folder)
+    with listener:
+        listener.listen()
+        assert in_child(confined) == str(["token", *["PermissionError"] * 4])
+
+
+def test_the_operator_page_does_not_start_before_there_is_a_token(data: Path, in_child) -> None:
+    (data / "proxy" / "operator.token").unlink()
+
+    def confined() -> object:
+        with pytest.raises(SandboxRefused) as refused:
+            confine_operator(data, [50])
+        return refused.value.cause
+
+    assert "operator.token" in in_child(confined)
+
+
+@pytest.mark.parametrize("wall", [confine_gateway, confine_operator])
+def test_a_missing_wall_is_refused_by_name_unless_it_is_accepted(data: Path, in_child, wall, monkeypatch) -> None:
+    def no_landlock() -> int:
+        raise OSError(38, "Function not implemented")
+
+    monkeypatch.setattr(kernel, "landlock_abi", no_landlock)
+
+    def refused() -> object:
+        with pytest.raises(SandboxRefused) as error:
+            wall(data, [50])
+        return error.value.layer.value
+
+    def accepted() -> object:
+        report = wall(data, [50], accept_missing=frozenset({"landlock"}))
+        return [layer.value for layer in report.missing], outcome((data / ".master_key").read_text)
+
+    assert in_child(refused) == "landlock"
+    # The wall is really gone: what it kept can be read.
+    assert in_child(accepted) == str((["landlock"], "key"))
+
+
+def test_missing_scopes_are_a_wall_of_their_own(data: Path, in_child, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kernel, "landlock_abi", lambda: 5)
+
+    def refused() -> object:
+        with pytest.raises(SandboxRefused) as error:
+            confine_gateway(data, [50])
+        return error.value.layer.value
+
+    def accepted() -> object:
+        report = confine_gateway(data, [50], accept_missing=frozenset({"landlock-scope"}))
+        return [layer.value for layer in report.missing], outcome((data / ".master_key").read_text)
+
+    assert in_child(refused) == "landlock-scope"
+    assert in_child(accepted) == str((["landlock-scope"], "PermissionError"))
+
+
+def test_a_process_with_a_second_thread_is_refused(data: Path, in_child) -> None:
+    def confined() -> object:
+        release = threading.Event()
+        thread = threading.Thread(target=release.wait, args=(WAIT,))
+        thread.start()
+        with pytest.raises(SandboxRefused, match="2 threads"):
+            confine_gateway(data, [50])
+        release.set()
+        thread.join(WAIT)
+        return "refused"
+
+    assert in_child(confined) == "refused"
+
+
+def test_a_data_folder_inside_what_everyone_may_read_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    inside = Path(sys.prefix) / "lib" / "data"
+    with pytest.raises(SandboxRefused, match="MYCELOS_DATA_DIR") as refused:
+        confine_gateway(inside, [])
+    assert refused.value.layer is Layer.INSTALLATION
