@@ -72,17 +72,18 @@ def confine_operator(
 ) -> ConfinementReport:
     """Confine the calling process as the operator's page.
 
-    It reads installed code and the operator's token, connects unix stream sockets, and writes nothing. The rule is on
-    the token's file as it is now: when the proxy makes another one, the page must be started again.
+    It reads installed code and the operator's token, connects unix stream sockets, and writes nothing. The token's
+    rule is on its file, which the proxy rewrites in place; the socket's is on its folder, since each proxy makes anew.
 
     Raises:
         SandboxRefused: a wall is missing that ``accept_missing`` does not name.
     """
     layout = DataLayout(data_directory)
-    rules: list[tuple[str | int, int]] = [*_readable(data_directory), (str(layout.operator_token), int(READ))]
-    if layout.operator_socket.exists():
-        rules.append((str(layout.operator_socket), int(FileAccess.RESOLVE_UNIX)))
-    return _confine(FilterKind.OPERATOR, rules, keep_descriptors, accept_missing)
+    own: list[tuple[str | int, int]] = [
+        (str(layout.operator_token), int(READ)),
+        (str(layout.operator_socket.parent), int(FileAccess.RESOLVE_UNIX)),
+    ]
+    return _confine(FilterKind.OPERATOR, _readable(data_directory) + own, keep_descriptors, accept_missing)
 
 
 def _readable(data_directory: Path) -> list[tuple[str | int, int]]:

@@ -136,8 +136,12 @@ def restrict(handled: Handled, rules: Iterable[tuple[str | int, int]]) -> None:
     except OSError as error:
         raise _cannot(error, "create a ruleset") from None
     for place, access in rules:
+        enforceable = access & handled.files
+        if not enforceable:
+            # A right that this kernel does not handle is not restricted, and a rule of no rights is an error.
+            continue
         try:
-            _allow(ruleset, place, access & handled.files)
+            _allow(ruleset, place, enforceable)
         except OSError as error:
             raise _cannot(error, f"allow {place}") from None
     try:
