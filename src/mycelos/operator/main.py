@@ -6,7 +6,6 @@ import argparse
 import os
 import socket
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -21,8 +20,6 @@ if TYPE_CHECKING:
 _KEY_PREFIX: Final = "MYCELOS_MASTER_KEY"
 _FAILED: Final = 1
 _WALL_MISSING: Final = 3
-_TOKEN_PATIENCE_SECONDS: Final = 15.0
-_TOKEN_INTERVAL_SECONDS: Final = 0.02
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -38,9 +35,6 @@ def main(arguments: Sequence[str]) -> int:
         return _FAILED
     kept = [options.listen_fd] if options.ready_fd is None else [options.listen_fd, options.ready_fd]
     layout = DataLayout(options.data_dir)
-    if not _token_exists(layout):
-        print(f"mycelos.operator: the proxy has not made {layout.operator_token}; is it running?", file=sys.stderr)  # noqa: T201
-        return _FAILED
     try:
         confine_operator(options.data_dir, kept)
     except SandboxRefused as refused:
@@ -50,16 +44,6 @@ def main(arguments: Sequence[str]) -> int:
     server = _make_server(layout, listener, options.public_url, options.ready_fd)
     server.run(sockets=[listener])
     return 0 if server.started else _FAILED
-
-
-def _token_exists(layout: DataLayout) -> bool:
-    """Wait for the proxy, which starts at the same time, to make the file that the walls leave readable."""
-    deadline = time.monotonic() + _TOKEN_PATIENCE_SECONDS
-    while not layout.operator_token.exists():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(_TOKEN_INTERVAL_SECONDS)
-    return True
 
 
 def _make_server(layout: DataLayout, listener: socket.socket, public_url: str, ready: int | None) -> Server:
