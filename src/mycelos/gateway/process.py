@@ -28,9 +28,7 @@ from mycelos.gateway.services import PageSettings, Services
 from mycelos.gateway.settings import read_settings
 from mycelos.gateway.spawner_client import SpawnerClient
 from mycelos.gateway.store import Store
-from mycelos.gateway.tools.github import GitHub
-from mycelos.gateway.tools.registry import Registry
-from mycelos.gateway.tools.web import Web
+from mycelos.gateway.tools.catalogue import make_registry
 from mycelos.ledger.events import Event
 from mycelos.serving.http_server import HttpServer
 from mycelos.wire.problems import Refusal
@@ -76,7 +74,7 @@ async def _serve(environment: Environment, layout: DataLayout, descriptors: Desc
     store = await Store.open(layout.gateway_database)
     try:
         await _record_start(recorder, environment.port)
-        registry = Registry([*GitHub(proxy.http, proxy.credentials).tools(), *Web(proxy.http).tools()])
+        registry = make_registry(proxy.http, proxy.credentials)
         models = ModelClient(proxy.transport, registry)
         driver = RunDriver(
             store.runs, Broker(registry, models, recorder), spawner, recorder, seconds=settings.runs.seconds

@@ -49,13 +49,19 @@ _GATEWAY_VARIABLES: Final = (
 
 @dataclass(frozen=True)
 class ChildPlan:
-    """One process. ``program`` is what the interpreter is told to run; ``descriptors`` keep their numbers in the child; ``environment`` may hold the bearer."""
+    """One process.
+
+    ``program`` is what the interpreter is told to run; ``descriptors`` keep their numbers in the child;
+    ``environment`` may hold the bearer.
+    """
 
     role: Role
     program: tuple[str, ...]
     arguments: tuple[str, ...]
     descriptors: tuple[int, ...]
     environment: Mapping[str, str] = field(repr=False)
+    after: Role | None = None
+    """A child that must be ready first. This one is started again whenever that one has been."""
 
 
 @dataclass(frozen=True)
@@ -102,6 +108,8 @@ def plan_children(
             ),
             (descriptors.operator_listener,),
             dict(_BASE),
+            # Its walls are put up around the operator's socket and token as the proxy has made them.
+            after=Role.PROXY,
         ),
         ChildPlan(
             Role.SPAWNER,

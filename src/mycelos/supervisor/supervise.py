@@ -49,6 +49,7 @@ class Child:
     start_again_at: float | None = None
     history: RestartHistory = field(default_factory=RestartHistory)
     restarts: int = 0
+    is_renewed: bool = False
 
 
 class Supervisor:
@@ -92,7 +93,8 @@ class Supervisor:
             self._selector.register(signals, selectors.EVENT_READ, self._on_signal)
             try:
                 for child in self._children.values():
-                    self._start(child)
+                    if child.plan.after is None:
+                        self._start(child)
                 while self._exit_code is None:
                     self._step()
             finally:
@@ -108,8 +110,10 @@ class Supervisor:
         now = time.monotonic()
         for child in self._children.values():
             if child.start_again_at is not None and now >= child.start_again_at and self._exit_code is None:
-                child.restarts += 1
-                self._start(child)
+                child.start_again_at = None
+                if self._may_start(child):
+                    child.restarts += 1
+                    self._start(child)
             elif self._is_late(child, now):
                 self._log("child.not_ready", child=child.plan.role, seconds=self._ready_deadline)
                 self._kill(child)
@@ -125,6 +129,21 @@ class Supervisor:
 
     def _is_late(self, child: Child, now: float) -> bool:
         return child.process is not None and child.ready_since is None and now >= child.started + self._ready_deadline
+
+    def _may_start(self, child: Child) -> bool:
+        return child.plan.after is None or self._children[child.plan.after].ready_since is not None
+
+    def _start_followers(self, leader: Child) -> None:
+        for child in self._children.values():
+            if child.plan.after is not leader.plan.role:
+                continue
+            if child.process is None:
+                child.restarts += self._announced
+                self._start(child)
+            else:
+                # What it was started on is gone with the leader's earlier process; its end starts it again.
+                child.is_renewed = True
+                child.process.kill()
 
     def _start(self, child: Child) -> None:
         plan = child.plan
@@ -170,6 +189,7 @@ class Supervisor:
                 milliseconds=round((child.ready_since - child.started) * 1000),
             )
             self._publish()
+            self._start_followers(child)
             if not self._announced and all(each.ready_since is not None for each in self._children.values()):
                 self._announced = True
                 self._announce()
@@ -185,6 +205,10 @@ class Supervisor:
         was_ready = child.ready_since is not None
         served = now - child.ready_since if child.ready_since is not None else 0.0
         self._forget_process(child)
+        if child.is_renewed and self._exit_code is None:
+            child.is_renewed = False
+            child.start_again_at = now
+            return
         child.history = child.history.after_failure(served)
         delay = child.history.delay
         self._log("child.ended", child=child.plan.role, exit_code=code, again_in_seconds=delay)

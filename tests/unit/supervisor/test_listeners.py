@@ -24,9 +24,9 @@ def test_a_listener_is_not_inherited_unless_it_is_handed_over(free_port):
 
 def test_a_busy_port_is_refused_by_the_name_of_its_variable(free_port):
     port = free_port()
-    with open_listener("MYCELOS_PORT", "127.0.0.1", port):
-        with pytest.raises(ListenerError, match=f"port {port} .* set MYCELOS_OPERATOR_PORT to a free port"):
-            open_listener("MYCELOS_OPERATOR_PORT", "127.0.0.1", port)
+    expected = f"port {port} .* set MYCELOS_OPERATOR_PORT to a free port"
+    with open_listener("MYCELOS_PORT", "127.0.0.1", port), pytest.raises(ListenerError, match=expected):
+        open_listener("MYCELOS_OPERATOR_PORT", "127.0.0.1", port)
 
 
 def test_an_address_of_another_machine_is_refused_by_the_name_of_its_variable(free_port):

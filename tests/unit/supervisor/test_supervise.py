@@ -47,9 +47,16 @@ class Stage:
         self.stop_when = lambda children: False
         self.stop_on_announce = True
 
-    def run(self, scripts, **options):
+    def run(self, scripts, after=None, **options):
         plans = [
-            ChildPlan(role, ("-c", PRELUDE + script), (str(self.notes), role.value), (), {"LANG": "C.UTF-8"})
+            ChildPlan(
+                role,
+                ("-c", PRELUDE + script),
+                (str(self.notes), role.value),
+                (),
+                {"LANG": "C.UTF-8"},
+                (after or {}).get(role),
+            )
             for role, script in scripts.items()
         ]
         return Supervisor(plans, log=self._log, publish=self._publish, announce=self._announce, **options).run()
@@ -176,6 +183,47 @@ serve()
     finally:
         os.close(leaked)
     assert stage.noted[:3] == ["{'LANG': 'C.UTF-8'}", "True", "True"]
+
+
+def test_a_child_that_follows_another_starts_when_that_one_is_ready(stage):
+    assert stage.run({Role.OPERATOR: "serve()", Role.PROXY: "serve()"}, after={Role.OPERATOR: Role.PROXY}) == 0
+    events = [(event, fields["child"]) for event, fields in stage.logged if event in {"child.started", "child.ready"}]
+    assert events == [
+        ("child.started", "proxy"),
+        ("child.ready", "proxy"),
+        ("child.started", "operator"),
+        ("child.ready", "operator"),
+    ]
+
+
+def test_a_child_that_follows_another_is_started_again_after_it_and_not_counted_as_failing(stage):
+    stage.stop_on_announce = False
+
+    def kill_the_leader_then_stop(children):
+        follower, leader = children
+        if follower.ready and leader.ready and leader.restarts == 0:
+            os.kill(leader.pid, signal.SIGKILL)
+        return follower.ready and leader.ready and (follower.restarts, leader.restarts) == (1, 1)
+
+    stage.stop_when = kill_the_leader_then_stop
+    assert stage.run({Role.OPERATOR: "serve()", Role.PROXY: "serve()"}, after={Role.OPERATOR: Role.PROXY}) == 0
+    assert [each["child"] for each in stage.events("child.ended")] == ["proxy"]
+
+
+def test_a_child_that_follows_another_and_crashes_while_that_one_is_down_waits_for_it(stage):
+    stage.stop_on_announce = False
+
+    def kill_both_then_stop(children):
+        follower, leader = children
+        if follower.ready and leader.ready and leader.restarts == 0:
+            os.kill(leader.pid, signal.SIGKILL)
+            os.kill(follower.pid, signal.SIGKILL)
+        return follower.ready and leader.ready and leader.restarts == 1
+
+    stage.stop_when = kill_both_then_stop
+    assert stage.run({Role.OPERATOR: "serve()", Role.PROXY: "serve()"}, after={Role.OPERATOR: Role.PROXY}) == 0
+    ready = [each["child"] for each in stage.events("child.ready")]
+    assert ready[-2:] == ["proxy", "operator"]
 
 
 def test_the_handlers_of_the_caller_are_restored(stage):

@@ -1,0 +1,92 @@
+"""`mycelos`: the commands by name. What a command is made of is imported when it is called."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from cyclopts import App, CycloptsError
+
+from mycelos import __version__
+from mycelos.cli.data_directory import VARIABLE, choose_data_directory, take_data_directory
+from mycelos.cli.output import CommandError, ExitCode, complain
+
+_INTERRUPTED: Final = 130
+_COMMANDS: Final = (
+    ("init", "mycelos.cli.init:init", "Make a data folder with its key and token. Never overwrites either."),
+    (
+        "serve",
+        "mycelos.cli.serve:serve",
+        "Run the system here, in the foreground: proxy, vault page, spawner, gateway.",
+    ),
+    ("status", "mycelos.cli.status:status", "Whether it runs: processes, memory, health, addresses."),
+    ("stop", "mycelos.cli.status:stop", "End the running system in order."),
+    ("open", "mycelos.cli.open_page:open_page", "A fresh one-time link to the page, or to the vault page."),
+    ("chat", "mycelos.cli.chat:chat", "Talk to an agent in the terminal."),
+    ("agent", "mycelos.cli.agent:app", "Agents and what they may do."),
+    ("model", "mycelos.cli.model:app", "Model endpoints by name."),
+    ("policy", "mycelos.cli.policy:app", "What an agent may do, decided without doing it."),
+    ("credential", "mycelos.cli.credential:app", "Store secrets and say where they may go."),
+    ("egress", "mycelos.cli.egress:app", "Where requests without a credential may go."),
+    ("db", "mycelos.cli.db:app", "The audit ledger: look at it, verify it."),
+    ("sandbox", "mycelos.cli.sandbox:app", "Attack the sandbox of this machine, or run a command inside it."),
+    ("prove", "mycelos.cli.prove:prove", "Attack this installation and say which claims hold."),
+    ("doctor", "mycelos.cli.doctor:doctor", "What this machine lacks, each finding with its fix."),
+    ("proxy", "mycelos.cli.proxy:app", "The proxy's role alone."),
+    ("config", "mycelos.cli.config:app", "The settings in force, and whether they can be used."),
+    ("demo", "mycelos.cli.demo:demo", "A tour of the whole system, without any account."),
+)
+
+
+def make_app() -> App:
+    """The command line's parser."""
+    app = App(
+        name="mycelos",
+        help="AI agents that can be trusted with keys. Every command takes --data-dir DIR and --help.",
+        version=__version__,
+        help_format="plaintext",
+        help_formatter="plain",
+        result_action="return_value",
+        print_error=False,
+        exit_on_error=False,
+        help_on_error=False,
+    )
+    for name, place, help_text in _COMMANDS:
+        app.command(place, name=name, help=help_text)
+    app.register_install_completion_command(help="Shell completion: writes it where your shell looks for it.")
+    return app
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command line; returns its exit code and never raises."""
+    try:
+        rest, option = take_data_directory(arguments)
+        folder = choose_data_directory(option, os.environ, Path.cwd())
+        if folder is not None:
+            os.environ[VARIABLE] = folder
+        result = make_app()(rest)
+    except CycloptsError as error:
+        complain(f"{str(error).strip()} See: mycelos --help")
+        return ExitCode.WRONG_USAGE
+    except CommandError as error:
+        complain(str(error))
+        return error.exit_code
+    except BrokenPipeError:
+        # Whoever read the output has gone; the interpreter's own last flush must not complain about it.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return ExitCode.FAILED
+    except KeyboardInterrupt:
+        return _INTERRUPTED
+    return result if isinstance(result, int) else ExitCode.DONE
+
+
+def main() -> None:
+    """Entry point."""
+    sys.exit(run(sys.argv[1:]))
+
+
+if __name__ == "__main__":
+    main()
