@@ -17,7 +17,7 @@ import msgspec
 from mycelos.wire.spawn import ChannelAnswer, ChannelRequest
 
 if TYPE_CHECKING:
-    from mycelos.proxy.http_server import HttpServer
+    from mycelos.serving.http_server import HttpServer
 
 CHANNEL_LIMIT: Final = 256
 """Connections at once; beyond it requests are dropped, and the gateway uses those that it has."""

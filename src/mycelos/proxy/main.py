@@ -39,7 +39,7 @@ from mycelos.proxy.egress.resolve import DnsResolver, Resolver, SystemResolver
 from mycelos.proxy.egress.rules import EgressRules
 from mycelos.proxy.egress_routes import EgressRoutes
 from mycelos.proxy.gateway_door import GatewayDoor
-from mycelos.proxy.http_server import HttpServer
+from mycelos.serving.http_server import HttpServer
 from mycelos.proxy.ledger.database import LedgerError
 from mycelos.proxy.ledger.recorder import Recorder
 from mycelos.proxy.operator_door import OperatorDoor

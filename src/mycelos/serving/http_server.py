@@ -38,14 +38,17 @@ class GuardedProtocol(HttpToolsProtocol):
         self.parser = httptools.HttpRequestParser(self)
         self._head_size = 0
         self._in_head = True
+        self._met_border = False
         self._head_timer: asyncio.TimerHandle | None = None
 
     def data_received(self, data: bytes) -> None:
         """Parse, and count what belongs to a head that is not complete."""
         if self._in_head and self._head_timer is None:
             self._head_timer = self.loop.call_later(HEAD_SECONDS, self._abort)
+        self._met_border = False
         super().data_received(data)
-        if self._in_head:
+        # Where a head or body ended within these bytes, most of them are no part of the head that is waited for.
+        if self._in_head and not self._met_border:
             self._head_size += len(data)
             if self._head_size > MAXIMUM_HEAD and not self.transport.is_closing():
                 self.send_400_response("")
@@ -72,6 +75,7 @@ class GuardedProtocol(HttpToolsProtocol):
             message = "Host must be there once, the target in origin form, the protocol unchanged"
             raise ValueError(message)
         self._in_head = False
+        self._met_border = True
         self._head_size = 0
         self._stop_timer()
         super().on_headers_complete()
@@ -79,6 +83,7 @@ class GuardedProtocol(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         """The next byte begins another head."""
         self._in_head = True
+        self._met_border = True
         super().on_message_complete()
 
     def send_400_response(self, msg: str) -> None:

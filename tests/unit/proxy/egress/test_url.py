@@ -1,0 +1,160 @@
+from __future__ import annotations
+
+import ipaddress
+import json
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from mycelos.proxy.egress.url import MAXIMUM_LENGTH, CanonicalUrl, UrlError, UrlPart, parse_host, parse_url
+
+VECTORS = Path(__file__).parents[3] / "vectors" / "ssrf_dev.jsonl"
+ROWS = [json.loads(line) for line in VECTORS.read_text("utf-8").splitlines()]
+
+HOSTILE = st.text(
+    alphabet=st.sampled_from("ahtps:/@.\\?#%[]0127xXE-_~;\t\n\r\0 { }cé。１①\u00ad\u200d\u2100"), max_size=40
+)
+
+
+@pytest.mark.parametrize(
+    ("given_text", "canonical"),
+    [
+        ("HTTPS://Example.COM", "https://example.com/"),
+        ("https://example.com:443/", "https://example.com/"),
+        ("http://example.com:8080/a", "http://example.com:8080/a"),
+        ("https://bücher.example/", "https://xn--bcher-kva.example/"),
+        ("https://example.com/%7Euser/%41%2d", "https://example.com/~user/A-"),
+        ("https://example.com/a/./b/../c", "https://example.com/a/c"),
+        ("https://example.com/a/..", "https://example.com/"),
+        ("https://example.com/../../x", "https://example.com/x"),
+        ("https://example.com/käse?q=ä", "https://example.com/k%C3%A4se?q=%C3%A4"),
+        ("https://example.com/%c3%a4", "https://example.com/%C3%A4"),
+        ("https://example.com?x=1#part", "https://example.com/?x=1"),
+        ("https://example.com/#@evil.example/", "https://example.com/"),
+        ("https://example.com/a//b/", "https://example.com/a//b/"),
+        ("https://example.com/?", "https://example.com/?"),
+        ("http://[2A00:0:0::1]:80/", "http://[2a00::1]/"),
+        ("http://[2a00::1]:8080/", "http://[2a00::1]:8080/"),
+        ("http://1.2.3.4/", "http://1.2.3.4/"),
+        ("https://r3---sn-abc.example.com/", "https://r3---sn-abc.example.com/"),
+        ("https://api.example.com/bot%7Bcredential%7d/getMe", "https://api.example.com/bot{credential}/getMe"),
+    ],
+)
+def test_a_url_has_one_canonical_form(given_text: str, canonical: str) -> None:
+    url = parse_url(given_text)
+    assert str(url) == canonical
+    assert parse_url(canonical) == url
+
+
+@pytest.mark.parametrize(
+    ("text", "part"),
+    [
+        ("ftp://example.com/", UrlPart.SCHEME),
+        ("http:/example.com/", UrlPart.SCHEME),
+        ("//example.com/", UrlPart.SCHEME),
+        (" https://example.com/", UrlPart.WHOLE),
+        ("https://exa\tmple.com/", UrlPart.WHOLE),
+        ("https://example.com/a\r\nHost: evil", UrlPart.WHOLE),
+        ("https://example.com/a\0", UrlPart.WHOLE),
+        ("https://example.com\\@evil.example/", UrlPart.WHOLE),
+        ("https://example.com/\ud800", UrlPart.WHOLE),
+        ("https://" + "a" * MAXIMUM_LENGTH, UrlPart.WHOLE),
+        ("https://user@example.com/", UrlPart.HOST),
+        ("https://user:pw@example.com/", UrlPart.HOST),
+        ("https://exam%70le.com/", UrlPart.HOST),
+        ("https:///path", UrlPart.HOST),
+        ("https://example..com/", UrlPart.HOST),
+        ("https://example.com./", UrlPart.HOST),
+        ("https://-a.example/", UrlPart.HOST),
+        ("https://a_b.example/", UrlPart.HOST),
+        ("https://example.com:/", UrlPart.HOST),
+        ("https://example.com:0443/", UrlPart.HOST),
+        ("https://example.com:0/", UrlPart.HOST),
+        ("https://example.com:65536/", UrlPart.PORT),
+        ("https://example.com:٤٤٣/", UrlPart.HOST),
+        ("http://127.1/", UrlPart.HOST),
+        ("http://0x7f.0.0.1/", UrlPart.HOST),
+        ("http://017700000001/", UrlPart.HOST),
+        ("http://2130706433/", UrlPart.HOST),
+        ("http://1.2.3.04/", UrlPart.HOST),
+        ("http://a.0x/", UrlPart.HOST),
+        ("http://[::1%25eth0]/", UrlPart.HOST),
+        ("http://[::1]x/", UrlPart.HOST),
+        ("http://[1.2.3.4]/", UrlPart.HOST),
+        ("http://ⓛocalhost/", UrlPart.HOST),
+        ("http://\u212aelvin.example/", UrlPart.HOST),
+        ("http://a\u3002b.example/", UrlPart.HOST),
+        ("http://xn--a.example/", UrlPart.HOST),
+        ("https://example.com//evil.example/", UrlPart.PATH),
+        ("https://example.com/a/..//evil", UrlPart.PATH),
+        ("https://example.com/%2e%2e/admin", UrlPart.PATH),
+        ("https://example.com/%2Fadmin", UrlPart.PATH),
+        ("https://example.com/%5cadmin", UrlPart.PATH),
+        ("https://example.com/%252e%252e/admin", UrlPart.PATH),
+        ("https://example.com/..;/admin", UrlPart.PATH),
+        ("https://example.com/%0d%0aX:y", UrlPart.PATH),
+        ("https://example.com/%00", UrlPart.PATH),
+        ("https://example.com/%zz", UrlPart.PATH),
+        ("https://example.com/{other}", UrlPart.PATH),
+        ('https://example.com/"', UrlPart.PATH),
+        ("https://example.com/?q={credential}", UrlPart.QUERY),
+        ("https://example.com/?q=%z", UrlPart.QUERY),
+    ],
+)
+def test_what_parsers_read_in_different_ways_is_refused_with_the_part_at_fault(text: str, part: UrlPart) -> None:
+    with pytest.raises(UrlError) as caught:
+        parse_url(text)
+    assert caught.value.part == part
+
+
+def test_an_error_never_quotes_what_was_given() -> None:
+    with pytest.raises(UrlError) as caught:
+        parse_url("https://hunter2-secret@example.com/")
+    assert "hunter2" not in str(caught.value)
+
+
+def test_an_address_is_known_as_one_and_a_name_is_not() -> None:
+    assert parse_url("http://1.2.3.4/").address == ipaddress.IPv4Address("1.2.3.4")
+    assert parse_url("http://[2a00::1]/").address == ipaddress.IPv6Address("2a00::1")
+    assert parse_url("http://1.2.3.4.example.com/").address is None
+
+
+def test_parse_host_gives_the_form_that_is_dialled() -> None:
+    assert parse_host("API.Example.com") == "api.example.com"
+
+
+@pytest.mark.parametrize("row", [row for row in ROWS if row["cat"] == "allow"], ids=lambda row: row["why"])
+def test_each_allowed_url_of_the_development_set_parses(row: dict[str, str]) -> None:
+    assert isinstance(parse_url(row["url"]), CanonicalUrl)
+
+
+@given(HOSTILE)
+@example("https://a.b/%")
+def test_whatever_comes_is_refused_or_parsed_and_parsing_again_changes_nothing(text: str) -> None:
+    for candidate in (text, f"https://{text}", f"https://example.com/{text}"):
+        try:
+            url = parse_url(candidate)
+        except UrlError:
+            continue
+        again = parse_url(str(url))
+        assert again == url
+        assert all(0x20 < ord(character) < 0x7F and character not in '\\"<>^`|' for character in str(url))
+
+
+@given(st.text(alphabet=st.sampled_from("ab.:@/\\[]%#?0123x-"), max_size=24))
+def test_the_host_is_the_one_that_the_standard_library_sees(text: str) -> None:
+    try:
+        url = parse_url(f"http://{text}")
+    except UrlError:
+        return
+    split = urlsplit(str(url))
+    assert split.hostname == url.host
+    assert (split.port or 80) == url.port
+    assert split.username is None
+    original = urlsplit(f"http://{text}")
+    assert original.hostname is not None
+    if ":" not in url.host:
+        assert original.hostname == url.host
