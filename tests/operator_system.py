@@ -82,4 +82,3 @@ class OperatorSystem:
         self._listener.close()
         await self.recorder.close()
         await asyncio.to_thread(self.vault.close)
-

@@ -169,8 +169,10 @@ class VaultPage:
         except Refusal as refusal:
             if refusal.problem.code not in {ProblemCode.CONFLICT, ProblemCode.INVALID_REQUEST}:
                 raise
-            text = f"{refusal.problem.detail} {refusal.problem.next}"
-            return await self._show_new(session, kept, refusal.problem.status, "service", text)
+            named, _, rest = refusal.problem.detail.partition(": ")
+            field, detail = (named, rest) if named in _EMPTY_FORM else ("service", refusal.problem.detail)
+            text = f"{detail} {refusal.problem.next}"
+            return await self._show_new(session, kept, refusal.problem.status, field, text)
         return _back("stored", message.service)
 
     async def _show_new(

@@ -74,8 +74,11 @@ class OperatorDoor:
                 Route("/status", self._status, methods=["GET"]),
                 Route("/audit/events", self._audit_events, methods=["GET"]),
             ],
-            exception_handlers={Refusal: _answer_refusal, HTTPException: _answer_http_error},
-            max_body_size=BODY_LIMIT,
+            exception_handlers={
+                Refusal: _answer_refusal,
+                HTTPException: _answer_http_error,
+                Exception: _answer_failure,
+            },
         )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -97,12 +100,7 @@ class OperatorDoor:
         except Exception as error:  # noqa: BLE001 - the border: whatever it is, its text could quote a secret
             _log.error("a request at the operator's door failed: %s", type(error).__name__)
             if not answered:
-                internal = Refusal(
-                    ProblemCode.INTERNAL,
-                    "The proxy failed at this request.",
-                    "See the audit log for what was done: mycelos db audit",
-                )
-                await _problem(internal)(scope, receive, send)
+                await _failure()(scope, receive, send)
 
     async def _authenticate(self, scope: Scope) -> None:
         given = [value for name, value in scope["headers"] if name == b"authorization"]
@@ -265,7 +263,14 @@ async def _decode(request: Request, message_type: Any) -> Any:
         raise Refusal(
             ProblemCode.INVALID_REQUEST, "The content type is not application/json.", "Send the body as JSON."
         )
-    return decode_json(await request.body(), message_type, "request")
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > BODY_LIMIT:
+            raise Refusal(
+                ProblemCode.TOO_LARGE, f"The request is longer than {BODY_LIMIT} bytes.", "Send a shorter one."
+            )
+    return decode_json(bytes(body), message_type, "request")
 
 
 def _template_bindings(wanted: messages.StoreCredential) -> tuple[Binding, ...]:
@@ -355,6 +360,20 @@ def _problem(refusal: Refusal) -> Response:
     return Response(msgspec.json.encode(problem), problem.status, headers, media_type=MEDIA_TYPE)
 
 
+def _failure() -> Response:
+    return _problem(
+        Refusal(
+            ProblemCode.INTERNAL,
+            "The proxy failed at this request.",
+            "See the audit log for what was done: mycelos db audit",
+        )
+    )
+
+
+async def _answer_failure(_request: Request, _error: Exception) -> Response:
+    return _failure()
+
+
 async def _answer_refusal(_request: Request, error: Exception) -> Response:
     if not isinstance(error, Refusal):
         raise error
@@ -366,6 +385,5 @@ async def _answer_http_error(_request: Request, error: Exception) -> Response:
     code, detail = {
         404: (ProblemCode.NOT_FOUND, "The operator's door has no such route."),
         405: (ProblemCode.METHOD_NOT_ALLOWED, "This route answers another method."),
-        413: (ProblemCode.TOO_LARGE, f"The request is longer than {BODY_LIMIT} bytes."),
     }.get(status, (ProblemCode.INVALID_REQUEST, "The request cannot be read."))
     return _problem(Refusal(code, detail, "See the operator's door in docs/reference."))

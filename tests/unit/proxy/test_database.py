@@ -152,7 +152,14 @@ def test_a_damaged_page_is_found_at_the_opening(layout: DataLayout) -> None:
         lambda connection: connection.execute(
             KEY_SLOTS.insert(),
             [
-                {"kid": f"kid_{n}", "tenant_id": "t", "kdf": "", "wrapped_root": b"r" * 100, "wraps": 0, "created_at": ""}
+                {
+                    "kid": f"kid_{n}",
+                    "tenant_id": "t",
+                    "kdf": "",
+                    "wrapped_root": b"r" * 100,
+                    "wraps": 0,
+                    "created_at": "",
+                }
                 for n in range(500)
             ],
         )

@@ -1,3 +1,4 @@
+import contextlib
 import http.client
 import json
 import socket
@@ -38,10 +39,12 @@ def ask(
     data = body if isinstance(body, bytes | None) else json.dumps(body).encode()
     sent = {"Content-Type": "application/json", "Connection": "close"}
     sent |= {name.replace("_", "-"): value for name, value in headers.items()}
-    connection.request(method, path, data, sent)
-    answer = connection.getresponse()
-    content = answer.read()
-    connection.close()
+    with contextlib.closing(connection):
+        # A body that is too long is refused while it is being sent.
+        with contextlib.suppress(BrokenPipeError):
+            connection.request(method, path, data, sent)
+        answer = connection.getresponse()
+        content = answer.read()
     return answer.status, json.loads(content), {name.lower(): value for name, value in answer.getheaders()}
 
 

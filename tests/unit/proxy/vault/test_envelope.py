@@ -55,9 +55,7 @@ def make_vector() -> dict:
         secret=b"a secret that is none",
         randomness=randomness,
     )
-    wrapped = envelope.make_wrapped_key(
-        keys, tenant_id=tenant, key_id=key_id, name="ledger-mac", randomness=randomness
-    )
+    wrapped = envelope.make_wrapped_key(keys, tenant_id=tenant, key_id=key_id, name="ledger-mac", randomness=randomness)
     row = {"id": "rule_x", "port": 443, "host": None}
     return {
         "master_key": master_key.hex(),
@@ -106,7 +104,9 @@ def test_the_golden_file_opens(repository: Path) -> None:
     slot = golden["key_slot"]
     keys = hazmat.open_slot(
         bytes.fromhex(golden["master_key"]),
-        KeySlot(slot["kid"], slot["tenant"], slot["kdf"], bytes.fromhex(slot["wrapped_root"]), slot["created_at"], None),
+        KeySlot(
+            slot["kid"], slot["tenant"], slot["kdf"], bytes.fromhex(slot["wrapped_root"]), slot["created_at"], None
+        ),
     )
     stored = golden["credential"]
     record = SealedRecord(

@@ -79,9 +79,7 @@ def test_of_many_that_make_a_key_at_once_one_wins_and_its_key_stays(layout: Data
 
 
 @pytest.mark.parametrize("mode", [0o644, 0o640, 0o604, 0o660, 0o601, 0o700, 0o4600])
-def test_a_key_that_others_could_read_is_refused_with_the_command_that_mends_it(
-    layout: DataLayout, mode: int
-) -> None:
+def test_a_key_that_others_could_read_is_refused_with_the_command_that_mends_it(layout: DataLayout, mode: int) -> None:
     path = write_key(layout, base64.b64encode(KEY), mode)
     before = tree(layout.root)
     with pytest.raises(VaultError) as caught:

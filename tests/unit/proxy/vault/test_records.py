@@ -81,7 +81,9 @@ async def test_without_the_row_mac_a_forged_label_would_be_shown(
         vault.close()
 
 
-async def test_an_old_version_put_back_does_not_verify(layout: DataLayout, master_key: bytes, binding: Callable) -> None:
+async def test_an_old_version_put_back_does_not_verify(
+    layout: DataLayout, master_key: bytes, binding: Callable
+) -> None:
     vault = Vault.open(layout, master_key)
     await vault.store("github", "mine", (binding(),), "the revoked one")
     vault.close()

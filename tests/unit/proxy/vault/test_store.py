@@ -217,7 +217,11 @@ async def test_the_last_use_is_shown_at_once_and_written_by_the_end(
 
 async def test_a_long_lived_key_is_made_once(layout: DataLayout, master_key: bytes) -> None:
     vault = Vault.open(layout, master_key)
-    with vault.wrapped_key("ledger-mac") as one, vault.wrapped_key("ledger-mac") as two, vault.wrapped_key("x") as other:
+    with (
+        vault.wrapped_key("ledger-mac") as one,
+        vault.wrapped_key("ledger-mac") as two,
+        vault.wrapped_key("x") as other,
+    ):
         first = one.reveal()
         assert first == two.reveal() != other.reveal()
         assert len(first) == 32
