@@ -19,7 +19,7 @@ from mycelos.gateway.tools.registry import Tool, ToolAnswer
 from mycelos.ledger.events import Event
 from mycelos.policy.decision import Allow, Ask, Deny, decide
 from mycelos.wire.problems import ProblemCode, Refusal
-from mycelos.wire.runner import Done, Emit, FromRunner, ModelDelta, ModelRequest, ModelResponse, ToolCall, ToolResult
+from mycelos.wire.runner import Done, Emit, FromRunner, ModelRequest, ModelResponse, ToolCall, ToolResult
 
 if TYPE_CHECKING:
     from mycelos.gateway.recorder import Recorder
@@ -90,6 +90,7 @@ class _Session:
         self._model_requests = 0
         self._tool_calls = 0
         self._emitted = 0
+        self._streamed = ""
 
     async def receive(self, steps: asyncio.TaskGroup) -> Done:
         """The loop: text is passed on at once, a request starts a step, and only one step goes on at a time."""
@@ -127,8 +128,12 @@ class _Session:
         await self._channel.send(frame)
 
     async def _emit(self, frame: Emit) -> None:
+        if frame.text == self._streamed:
+            # The runner says what the page has seen as it came.
+            self._streamed = ""
+            return
         self._emitted += len(frame.text)
-        if self._emitted > 2 * self._active.limits.answer_characters:
+        if self._emitted > self._active.limits.answer_characters:
             raise _over_limit(ANSWER_CHARACTERS)
         await self._active.journal.token(frame.text)
 
@@ -138,8 +143,14 @@ class _Session:
         if self._model_requests > active.limits.model_requests:
             raise _over_limit(MODEL_REQUESTS)
 
+        self._streamed = ""
+        is_later_turn = bool(active.journal.text)
+
         async def on_text(piece: str) -> None:
-            await self._channel.send(ModelDelta(id=frame.id, text=piece))
+            # Straight to the page: the runner needs the whole answer only.
+            separator = "\n\n" if is_later_turn and not self._streamed else ""
+            self._streamed += piece
+            await active.journal.token(separator + piece)
 
         granted = [name for name in self._registry.names if isinstance(self._decide(name), Allow)]
         call = ModelCall(
@@ -223,7 +234,13 @@ class _Session:
             tool.check(args)
             args_digest = digest(args)
         except (Refusal, rfc8785.CanonicalizationError) as error:
-            await self._record_denial(frame, "malformed_arguments")
+            await self._recorder.fact(
+                Event.TOOL_FAILED,
+                **self._common(frame),
+                outcome="refused",
+                reason="malformed_arguments",
+                details=self._details(frame) | {"code": ProblemCode.INVALID_REQUEST.value},
+            )
             raise (error if isinstance(error, Refusal) else _malformed_arguments(tool)) from None
         common = self._common(frame) | {"args_digest": args_digest}
         details = self._details(frame)
@@ -302,7 +319,7 @@ def _malformed_arguments(tool: Tool) -> Refusal:
 
 def _over_limit(limit: str) -> RunFailure:
     return RunFailure(
-        f"limit_{limit}",
+        limit,
         f"The run used more {limit.replace('_', ' ')} than it may",
         f"Ask for less at once, or raise runs.{limit} in gateway.toml.",
     )

@@ -14,10 +14,10 @@ from mycelos.wire.egress import CredentialSummary, HttpAnswer, HttpCall
 from mycelos.wire.problems import MEDIA_TYPE, Problem, ProblemCode, Refusal
 
 if TYPE_CHECKING:
-    import socket
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Mapping
 
     from mycelos.gateway.proxy_client.head import RememberedHead
+    from mycelos.gateway.proxy_client.network import Connector
 
 Answer = TypeVar("Answer")
 
@@ -39,7 +39,7 @@ class _Entries(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class ProxyClient:
     """The proxy's door for the gateway. Every wait is bounded; every failure is a `Refusal`."""
 
-    def __init__(self, connect: Callable[[], Awaitable[socket.socket]], bearer: str, head: RememberedHead) -> None:
+    def __init__(self, connect: Connector, bearer: str, head: RememberedHead) -> None:
         self.transport = ProxyTransport(connect, bearer)
         self.head = head
         self._client = httpx2.AsyncClient(

@@ -6,7 +6,7 @@ import asyncio
 import re
 import select
 import socket
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import httpcore2
 
@@ -18,7 +18,7 @@ from mycelos.wire.spawn import ChannelAnswer, ChannelRequest
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Awaitable, Callable, Iterable
+    from collections.abc import Iterable
 
 CONNECT_SECONDS: Final = 5.0
 _TCP: Final = re.compile(r"http://(?P<host>\[[0-9A-Fa-f:]+\]|[A-Za-z0-9.-]+):(?P<port>[0-9]{1,5})/?\Z")
@@ -77,7 +77,7 @@ class Stream(httpcore2.AsyncNetworkStream):
 class Backend(httpcore2.AsyncNetworkBackend):
     """Gives the HTTP client's pool a fresh connection to the proxy, whatever name it asks for."""
 
-    def __init__(self, connect: Callable[[], Awaitable[socket.socket]]) -> None:
+    def __init__(self, connect: Connector) -> None:
         self._connect = connect
 
     async def connect_tcp(
@@ -100,6 +100,21 @@ class Backend(httpcore2.AsyncNetworkBackend):
     async def sleep(self, seconds: float) -> None:
         """Between two attempts to connect."""
         await asyncio.sleep(seconds)
+
+
+class Connector(Protocol):
+    """Makes connections to the proxy."""
+
+    async def __call__(self) -> socket.socket:
+        """One more connected, non-blocking socket.
+
+        Raises:
+            Refusal: `proxy_unavailable`.
+            OSError: the proxy cannot be connected to.
+        """
+
+    def close(self) -> None:
+        """Give up what is held for making more."""
 
 
 class HandedOver:
@@ -126,8 +141,44 @@ class HandedOver:
         connected.setblocking(False)
         return connected
 
+    def close(self) -> None:
+        """Close this end of the control channel."""
+        self._channel.close()
 
-def connector(proxy_url: str, control_descriptor: int | None) -> Callable[[], Awaitable[socket.socket]]:
+
+class ByPath:
+    """Connections to a unix socket."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+
+    async def __call__(self) -> socket.socket:
+        """One more connected socket."""
+        return await _connect(socket.AF_UNIX, self._path)
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+class ByName:
+    """Connections to a host and port of the internal network."""
+
+    def __init__(self, host: str, port: int) -> None:
+        self._host = host
+        self._port = port
+
+    async def __call__(self) -> socket.socket:
+        """One more connected socket."""
+        loop = asyncio.get_running_loop()
+        found = await loop.getaddrinfo(self._host, self._port, type=socket.SOCK_STREAM)
+        family, _, _, _, address = found[0]
+        return await _connect(family, address)
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+def connector(proxy_url: str, control_descriptor: int | None) -> Connector:
     """How to connect, from MYCELOS_PROXY_URL: ``fd:N``, ``unix:/path`` or ``http://host:port``.
 
     Raises:
@@ -137,10 +188,10 @@ def connector(proxy_url: str, control_descriptor: int | None) -> Callable[[], Aw
     if scheme == "fd" and control_descriptor is not None and rest == str(control_descriptor):
         return HandedOver(DescriptorChannel(control_descriptor, "proxy"))
     if scheme == "unix" and rest.startswith("/"):
-        return lambda: _connect(socket.AF_UNIX, rest)
+        return ByPath(rest)
     found = _TCP.match(proxy_url)
     if found and 1 <= int(found["port"]) <= 65535:
-        return lambda: _connect_by_name(found["host"].strip("[]"), int(found["port"]))
+        return ByName(found["host"].strip("[]"), int(found["port"]))
     message = "MYCELOS_PROXY_URL must be http://host:port, unix:/path, or fd:N with N the control channel's descriptor"
     raise ConfigurationError(message)
 
@@ -154,9 +205,3 @@ async def _connect(family: socket.AddressFamily, address: Any) -> socket.socket:
         connecting.close()
         raise
     return connecting
-
-
-async def _connect_by_name(host: str, port: int) -> socket.socket:
-    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    family, _, _, _, address = found[0]
-    return await _connect(family, address)

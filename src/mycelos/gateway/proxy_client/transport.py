@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+import contextlib
+from typing import TYPE_CHECKING, Final, cast
 
 import httpcore2
 import httpx2
 
-from mycelos.gateway.proxy_client.network import CONNECT_SECONDS, Backend
+from mycelos.gateway.proxy_client.network import CONNECT_SECONDS, Backend, Connector
 from mycelos.wire.egress import PROTOCOL_HEADER, PROTOCOL_VERSION
 from mycelos.wire.problems import ProblemCode, Refusal
 
 if TYPE_CHECKING:
-    import socket
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncIterable, AsyncIterator
 
 PROXY_ORIGIN: Final = "http://mycelos-proxy"
 MOST_CONNECTIONS: Final = 32
@@ -30,11 +30,12 @@ class ProxyTransport(httpx2.AsyncBaseTransport):
     A request is tried again only while no connection stood, so before anything was sent.
     """
 
-    def __init__(self, connect: Callable[[], Awaitable[socket.socket]], bearer: str) -> None:
+    def __init__(self, connect: Connector, bearer: str) -> None:
         self._headers = [
             (b"Authorization", b"Bearer " + bearer.encode("ascii")),
             (PROTOCOL_HEADER.encode("ascii"), PROTOCOL_VERSION.encode("ascii")),
         ]
+        self._connect = connect
         self._pool = httpcore2.AsyncConnectionPool(
             max_connections=MOST_CONNECTIONS,
             max_keepalive_connections=_MOST_IDLE,
@@ -87,8 +88,9 @@ class ProxyTransport(httpx2.AsyncBaseTransport):
         )
 
     async def aclose(self) -> None:
-        """Close all connections."""
+        """Close all connections, and what makes them."""
         await self._pool.aclose()
+        self._connect.close()
 
 
 class _Body(httpx2.AsyncByteStream):
@@ -96,10 +98,12 @@ class _Body(httpx2.AsyncByteStream):
 
     def __init__(self, response: httpcore2.Response) -> None:
         self._response = response
+        self._parts = cast("AsyncIterable[bytes]", response.stream)
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         try:
-            async for part in self._response.aiter_stream():
+            # The raw stream: an SDK may begin to read a second time, to drain what is left.
+            async for part in self._parts:
                 yield part
         except httpcore2.ReadTimeout:
             raise _too_slow() from None
@@ -107,7 +111,8 @@ class _Body(httpx2.AsyncByteStream):
             raise _unreachable() from None
 
     async def aclose(self) -> None:
-        await self._response.aclose()
+        with contextlib.suppress(httpcore2.NetworkError, httpcore2.ProtocolError):
+            await self._response.aclose()
 
 
 _BROKEN: Final = (
