@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+import grimp
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
@@ -84,6 +85,43 @@ def test_the_look_at_loaded_modules_sees_an_import_inside_a_function() -> None:
     assert _below(loaded_by("mycelos.wire.frames"), ("mycelos.wire",)) != []
 
 
+def cycles(imports: dict[str, set[str]]) -> list[list[str]]:
+    """The groups of modules of which each reaches each other one, by Tarjan's algorithm."""
+    number: dict[str, int] = {}
+    lowest: dict[str, int] = {}
+    stack: list[str] = []
+    found = []
+
+    def visit(module: str) -> None:
+        number[module] = lowest[module] = len(number)
+        stack.append(module)
+        for other in sorted(imports[module]):
+            if other not in number:
+                visit(other)
+            if other in stack:
+                lowest[module] = min(lowest[module], lowest[other])
+        if lowest[module] == number[module]:
+            at = stack.index(module)
+            if len(stack) - at > 1:
+                found.append(sorted(stack[at:]))
+            del stack[at:]
+
+    for module in imports:
+        if module not in number:
+            visit(module)
+    return found
+
+
+def test_no_module_reaches_itself_through_others() -> None:
+    graph = grimp.build_graph("mycelos")
+    assert cycles({module: graph.find_modules_directly_imported_by(module) for module in graph.modules}) == []
+
+
+def test_the_look_for_cycles_finds_one() -> None:
+    assert cycles({"a": {"b"}, "b": {"c"}, "c": {"b"}, "d": {"a"}}) == [["b", "c"]]
+    assert cycles({"a": {"b", "c"}, "b": {"c"}, "c": set()}) == []
+
+
 def _modules(*rooms: str) -> list[Path]:
     return sorted(path for room in rooms for path in (SOURCE / room).rglob("*.py"))
 
@@ -137,11 +175,12 @@ def test_only_the_doors_open_connections() -> None:
     assert found == []
 
 
-# What a room imports of others' must be a wish of its role: a lock without it would break the process.
-ROLES = {
-    "wire": "runner", "configuration": "runner", "policy": "runner", "claims.py": "runner", "runner": "runner",
-    "sandbox": "runner", "proxy": "proxy", "ledger": "proxy", "gateway": "gateway", "operator": "operator",
-    "supervisor": "host", "cli": "host", "demo": "host", "prove": "host",
+# What a room imports of others' must be a wish of each role whose process loads the room.
+ROLES: dict[str, tuple[str, ...]] = {
+    "wire": ("runner",), "configuration": ("runner",), "policy": ("runner",), "claims.py": ("runner",),
+    "runner": ("runner",), "sandbox": ("runner", "gateway", "operator"), "serving": ("proxy", "gateway", "operator"),
+    "ledger": ("proxy", "gateway", "command-line"), "proxy": ("proxy",), "gateway": ("gateway",),
+    "operator": ("operator",), "supervisor": ("host",), "cli": ("host",), "demo": ("host",), "prove": ("host",),
 }  # fmt: skip
 OPTIONAL = {"xllamacpp": "local"}
 LOADED_BY_OTHERS = {
@@ -150,6 +189,10 @@ LOADED_BY_OTHERS = {
     "python-multipart": "Starlette's reader of forms",
     "uvloop": "uvicorn's event loop",
 }
+
+
+def _of_room(room: str) -> list[Path]:
+    return [SOURCE / room] if room.endswith(".py") else _modules(room)
 
 
 def _wishes(extra: str) -> set[str]:
@@ -174,29 +217,28 @@ def _imported(path: Path) -> set[str]:
 
 def test_each_room_belongs_to_a_role() -> None:
     rooms = {path.name for path in SOURCE.iterdir() if path.suffix == ".py" or (path / "__init__.py").is_file()}
-    assert rooms - {"__init__.py"} <= set(ROLES)
+    assert rooms - {"__init__.py"} == set(ROLES)
 
 
 def test_each_room_imports_only_what_its_role_wishes_for() -> None:
     providers = importlib.metadata.packages_distributions()
     found = []
-    for room, role in ROLES.items():
-        place = SOURCE / room
-        for path in [place] if place.is_file() else _modules(room):
+    for room, roles in ROLES.items():
+        for path in _of_room(room):
             for root in _imported(path) - set(OPTIONAL):
                 names = {canonicalize_name(name) for name in providers.get(root, [root])}
-                if not names & _wishes(role):
-                    found.append(f"{path.relative_to(ROOT)} imports {root}, which the extra {role} does not wish for")
+                found += [
+                    f"{path.relative_to(ROOT)} imports {root}, which the extra {role} does not wish for"
+                    for role in roles
+                    if not names & _wishes(role)
+                ]
     assert found == []
 
 
-@pytest.mark.parametrize("extra", sorted({role for role in ROLES.values() if role != "host"}))
+@pytest.mark.parametrize("extra", sorted(set(EXTRAS) - {"host", "local", "command-line"}))
 def test_each_wish_of_a_role_is_imported_by_one_of_its_rooms(extra: str) -> None:
     providers = importlib.metadata.packages_distributions()
-    rooms = [room for room, role in ROLES.items() if role == extra]
-    paths = [path for room in rooms for path in ([SOURCE / room] if room.endswith(".py") else _modules(room))]
+    paths = [path for room, roles in ROLES.items() if extra in roles for path in _of_room(room)]
     imported = {root for path in paths for root in _imported(path)}
     used = {canonicalize_name(name) for root in imported for name in providers.get(root, [root])}
-    # What confines a process is in the sandbox, which gateway and operator's page call.
-    of_the_sandbox = _wishes("runner") if extra in {"gateway", "operator"} else set()
-    assert sorted(_wishes(extra) - used - set(LOADED_BY_OTHERS) - of_the_sandbox) == []
+    assert sorted(_wishes(extra) - used - set(LOADED_BY_OTHERS)) == []
