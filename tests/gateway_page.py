@@ -17,17 +17,17 @@ from typing import Any
 
 import httpx2
 import msgspec
-import uvicorn
 from fastapi import FastAPI
 
 from mycelos.gateway.app import create_app
 from mycelos.gateway.models import ModelCall
 from mycelos.gateway.runs.events import LAST_KINDS, EventKind, RunEvent
 from mycelos.gateway.services import PageSettings, Services
-from mycelos.gateway.store.records import JournalRow, Model, Run, RunState
+from mycelos.gateway.store.records import JournalRow, Run, RunState
 from mycelos.gateway.store.store import Store
 from mycelos.gateway.tools.registry import Registry, Tool, ToolAnswer
 from mycelos.ledger.events import EVENTS, Event, Source
+from mycelos.serving.http_server import HttpServer
 from mycelos.wire.audit import AppendReceipt, AppendRequest
 from mycelos.wire.conversation import AssistantMessage
 from mycelos.wire.egress import CredentialSummary
@@ -75,7 +75,8 @@ class SteeredRuns:
         try:
             while True:
                 async with self.changed:
-                    await self.changed.wait_for(lambda: len(self.events_of[run_id]) > after)
+                    while len(self.events_of[run_id]) <= after:
+                        await self.changed.wait()
                 for event in self.events_of[run_id][after:]:
                     yield event
                     after = event.sequence
@@ -155,7 +156,7 @@ class Page:
     runs: SteeredRuns
     proxy: SteeredProxy
     port: int
-    server: uvicorn.Server
+    server: HttpServer
     sent: list[httpx2.AsyncClient] = field(default_factory=list)
 
     @property
@@ -211,18 +212,13 @@ async def served_page(folder: Path, *, heartbeat: float = 15.0, **settings: Any)
         **settings,
     }
     app = create_app(Services(store, runs, proxy, SteeredModels(), REGISTRY, PageSettings(**values)), heartbeat)
-    server = uvicorn.Server(uvicorn.Config(app, lifespan="off", log_config=None, access_log=False))
+    server = HttpServer(app)
     page = Page(app, store, runs, proxy, port, server)
+    await server.listen(listener)
     try:
-        async with asyncio.TaskGroup() as tasks:
-            serving = tasks.create_task(server.serve(sockets=[listener]))
-            try:
-                yield page
-            finally:
-                for client in page.sent:
-                    await client.aclose()
-                server.should_exit = server.force_exit = True
-                await asyncio.wait({serving}, timeout=WAIT)
+        yield page
     finally:
+        for client in page.sent:
+            await client.aclose()
+        await server.stop()
         await store.close()
-        listener.close()

@@ -71,6 +71,7 @@ class PasswordCheck:
     def __init__(self, password_hash: str) -> None:
         self._hash = check_hash(password_hash)
         self._one_at_a_time = anyio.CapacityLimiter(1)
+        self._in_hand = 0
         self._key = secrets.token_bytes(32)
         self._known: bytes | None = None
 
@@ -84,13 +85,17 @@ class PasswordCheck:
         Raises:
             Refusal: `rate_limited`, too many checks are waiting already.
         """
-        if self._one_at_a_time.statistics().tasks_waiting >= _MAXIMUM_WAITING:
+        if self._in_hand > _MAXIMUM_WAITING:
             raise Refusal(
                 ProblemCode.RATE_LIMITED,
                 "Too many sign-ins are being checked at once.",
                 "Wait a few seconds, or sign in with the link that `mycelos open` prints.",
             )
-        right = await anyio.to_thread.run_sync(_verify, self._hash, password, limiter=self._one_at_a_time)
+        self._in_hand += 1
+        try:
+            right = await anyio.to_thread.run_sync(_verify, self._hash, password, limiter=self._one_at_a_time)
+        finally:
+            self._in_hand -= 1
         if right:
             self._known = self._digest(password)
         return right
