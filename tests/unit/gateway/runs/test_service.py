@@ -166,7 +166,7 @@ async def test_a_run_that_was_cut_by_a_stop_is_told_after_the_start(tmp_path: Pa
         assert closed is not None
         assert closed.state is RunState.FAILED
         async with asyncio.timeout(WAIT):
-            while await home.store.runs.unrecorded():
+            while await home.store.runs.unrecorded():  # noqa: ASYNC110 - the store tells nobody of its rows
                 await asyncio.sleep(0)
         assert [entry.event for entry in home.proxy.entries] == ["run.failed"]
 
