@@ -45,8 +45,8 @@ def receive() -> str:
 
 
 def late_imports() -> str:
-    import anthropic  # noqa: PLC0415
-    import openai  # noqa: PLC0415
+    import anthropic
+    import openai
 
     return f"{openai.__name__} {anthropic.__name__}"
 

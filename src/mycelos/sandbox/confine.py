@@ -114,7 +114,8 @@ def _confine(
     steps: tuple[tuple[Layer, Callable[[], None]], ...] = (
         (Layer.CAPABILITIES, identity.drop_capabilities),
         (Layer.NO_NEW_PRIVILEGES, _renounce),
-        (Layer.LANDLOCK, lambda: _restrict(rules, accept_missing)),
+        (Layer.LANDLOCK_SCOPE, _require_scopes),
+        (Layer.LANDLOCK, lambda: _restrict(rules)),
         (Layer.DESCRIPTORS, lambda: kernel.close_descriptors_except(keep)),
         (Layer.SECCOMP, lambda: load_filter(program, all_threads=True)),
     )
@@ -131,13 +132,15 @@ def _confine(
             raise SandboxRefused(layer, explain(error), "Run: mycelos doctor") from None
         else:
             standing.append(layer)
-    return ConfinementReport(tuple(standing), tuple(missing))
+    return ConfinementReport(tuple(standing), tuple(dict.fromkeys(missing)))
 
 
-def _restrict(rules: list[tuple[str | int, int]], accept_missing: frozenset[str]) -> None:
-    without_scopes = Layer.LANDLOCK_SCOPE.value in accept_missing
-    minimum = landlock.ABI_WITH_TRUNCATE if without_scopes else landlock.ABI_WITH_SCOPES
-    landlock.restrict(landlock.handled_by(landlock.require_abi(minimum)), rules)
+def _restrict(rules: list[tuple[str | int, int]]) -> None:
+    landlock.restrict(landlock.handled_by(landlock.require_abi(landlock.ABI_WITH_TRUNCATE)), rules)
+
+
+def _require_scopes() -> None:
+    landlock.require_abi(landlock.ABI_WITH_SCOPES)
 
 
 def _renounce() -> None:

@@ -1,4 +1,5 @@
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -15,7 +16,10 @@ from mycelos.sandbox.errors import Layer, SandboxRefused
 
 GATEWAY = Path(confine.__file__).parents[3] / "tests" / "support" / "sandbox_gateway.py"
 WAIT = 30.0
-ALL = {Layer.CAPABILITIES, Layer.NO_NEW_PRIVILEGES, Layer.LANDLOCK, Layer.DESCRIPTORS, Layer.SECCOMP}
+PR_GET_DUMPABLE = 3
+ALL = {
+    Layer.CAPABILITIES, Layer.NO_NEW_PRIVILEGES, Layer.LANDLOCK_SCOPE, Layer.LANDLOCK, Layer.DESCRIPTORS, Layer.SECCOMP,
+}  # fmt: skip
 
 
 @pytest.fixture
@@ -75,7 +79,7 @@ def test_the_gateway_writes_its_own_folder_and_reads_nothing_that_is_kept(data: 
         ]
 
     denied = "PermissionError"
-    assert in_child(confined) == str(["1", denied, denied, denied, denied, denied, "code", denied, denied])
+    assert in_child(confined) == str(["1", denied, denied, denied, denied, "OSError", "code", denied, denied])
 
 
 def test_what_is_open_and_not_named_is_closed(data: Path, in_child) -> None:
@@ -88,14 +92,22 @@ def test_what_is_open_and_not_named_is_closed(data: Path, in_child) -> None:
     assert in_child(confined) == str(("OSError", "b'token'"))
 
 
-def test_it_cannot_be_looked_into_and_leaves_no_core(data: Path, in_child) -> None:
+def test_it_has_no_capability_and_gains_none(data: Path, in_child) -> None:
     def confined() -> object:
         status = os.open("/proc/self/status", os.O_RDONLY)
         confine_gateway(data, [50, status])
         text = os.read(status, 9000).decode()
-        return kernel.process_control(3), [text.split(f"{name}:")[1].split()[0] for name in ("NoNewPrivs", "CapEff")]
+        return [text.split(f"{name}:")[1].split()[0] for name in ("NoNewPrivs", "CapPrm", "CapEff")]
 
-    assert in_child(confined) == str((0, ["1", "0" * 16]))
+    assert in_child(confined) == str(["1", "0" * 16, "0" * 16])
+
+
+def test_it_cannot_be_looked_into_and_leaves_no_core(in_child) -> None:
+    def renounced() -> object:
+        confine._renounce()
+        return kernel.process_control(PR_GET_DUMPABLE), resource.getrlimit(resource.RLIMIT_CORE)
+
+    assert in_child(renounced) == str((0, (0, 0)))
 
 
 def test_the_operator_page_reads_its_token_and_connects_to_unix_sockets_only(data: Path, in_child) -> None:

@@ -8,5 +8,7 @@ def test_a_refusal_names_the_layer_the_cause_and_the_fix() -> None:
 
 
 def test_an_explanation_leaves_the_path_out() -> None:
-    assert explain(FileNotFoundError(2, "No such file or directory", "/data/.master_key")) == "No such file or directory"
+    assert (
+        explain(FileNotFoundError(2, "No such file or directory", "/data/.master_key")) == "No such file or directory"
+    )
     assert explain(OSError("only text")) == "OSError"

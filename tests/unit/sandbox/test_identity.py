@@ -1,4 +1,5 @@
 import os
+from pathlib import Path
 
 import pytest
 
@@ -14,7 +15,7 @@ def test_the_range_of_run_users_is_high_and_positive() -> None:
 def test_no_capability_is_left(in_child) -> None:
     def drop() -> object:
         identity.drop_capabilities()
-        status = open("/proc/self/status").read()
+        status = Path("/proc/self/status").read_text()
         kinds = ["CapInh", "CapPrm", "CapEff", "CapAmb"] + (["CapBnd"] if os.geteuid() == 0 else [])
         return {status.split(f"{kind}:")[1].split()[0] for kind in kinds}
 
