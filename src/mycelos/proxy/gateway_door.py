@@ -182,7 +182,7 @@ class GatewayDoor:
             )
             for credential in self._vault.list()
         ]
-        await asgi.answer_json(send, summaries)
+        await asgi.answer_json(send, {"credentials": summaries})
 
     async def _materialize(self, _scope: Scope, receive: Receive, _send: Send) -> None:
         """Off: nothing needs it, and it is armed by nobody."""
@@ -208,7 +208,7 @@ class GatewayDoor:
             agent=query.get("agent"),
             run=query.get("run"),
         )
-        await asgi.answer_json(send, [entry.as_dict() for entry in entries])
+        await asgi.answer_json(send, {"entries": [entry.as_dict() for entry in entries]})
 
 
 def _number(query: dict[str, str], name: str) -> int | None:
