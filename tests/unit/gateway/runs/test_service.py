@@ -125,7 +125,10 @@ async def test_a_killed_runner_is_told_and_recorded(tmp_path: Path) -> None:
 
 
 async def test_a_frame_that_does_not_validate_ends_the_run(tmp_path: Path) -> None:
-    program = 'import os, sys; os.write(int(sys.argv[1]), b\'\\0\\0\\0\\x11{"type":"become"}\'); os.read(int(sys.argv[1]), 9**9)'
+    program = (
+        "import os, sys; s = int(sys.argv[1]); "
+        "os.write(s, b'\\0\\0\\0\\x11' + b'{\"type\":\"become\"}'); os.read(s, 9**9)"
+    )
     async with house(tmp_path, spawner=TestSpawner(program=program)) as home:
         events = await home.ask("hello")
         assert events[-1].data["code"] == "invalid_frame"
