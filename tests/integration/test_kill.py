@@ -114,4 +114,4 @@ def test_a_killed_supervisor_leaves_nothing_and_the_next_start_tells_what_happen
     assert end["kind"] == "error"
     assert end["detail"]
     assert system.mycelos("db", "audit", "verify").returncode == 0
-    assert "run.failed" in {entry["event"] for entry in system.audit("--run", run)}
+    assert "run.failed" in {entry["event"] for entry in system.audit(run=run)}

@@ -30,7 +30,7 @@ def test_the_agent_reads_issues_with_a_credential_that_it_never_sees(system: Run
 def test_every_step_is_in_the_ledger_in_the_order_in_which_it_happened(system: RunningSystem) -> None:
     run = system.begin("what are the open issues?")
     assert list(system.follow(run))[-1]["kind"] == "done"
-    steps = [(entry["event"], entry["phase"]) for entry in sorted(system.audit("--run", run), key=lambda e: e["seq"])]
+    steps = [(entry["event"], entry["phase"]) for entry in system.audit(run=run)]
     wanted = [
         ("run.started", "fact"),
         ("proxy.http_request", "intent"),
@@ -61,8 +61,8 @@ def test_without_the_capability_the_call_is_refused_and_the_reason_said(system: 
     assert "github.write" in result["content"]
     assert events[-1]["kind"] == "done"
     assert len(system.seen("api")) == before
-    (denied,) = system.audit("--suspicious", "--type", "policy.denied", "--limit", "1")
-    assert denied["subject"] == "github.write.comment"
+    denied = system.audit("--suspicious", "--type", "policy.denied")
+    assert denied[-1]["subject"] == "github.write.comment"
 
 
 def test_the_same_conversation_in_the_wire_format_of_anthropic(system: RunningSystem) -> None:

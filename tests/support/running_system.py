@@ -212,10 +212,11 @@ class RunningSystem:
         """Say ``text`` and return all events of the run."""
         return list(self.follow(self.begin(text, agent)))
 
-    def audit(self, *flags: str) -> list[dict[str, Any]]:
-        """Entries of the ledger."""
-        entries: list[dict[str, Any]] = json.loads(self.must("db", "audit", "--json", "--limit", "1000", *flags))
-        return entries
+    def audit(self, *flags: str, run: str | None = None) -> list[dict[str, Any]]:
+        """The newest entries of the ledger, of one run or of all, in the order of the log."""
+        lines = self.must("db", "audit", "--json", "--limit", "1000", *flags).splitlines()
+        entries: list[dict[str, Any]] = [json.loads(line) for line in lines]
+        return sorted((entry for entry in entries if run in {None, entry["run"]}), key=lambda entry: entry["seq"])
 
     def seen(self, what: str) -> list[dict[str, Any]]:
         """What a part of the stand-in remembers."""
