@@ -214,8 +214,7 @@ class RunningSystem:
 
     def audit(self, *flags: str, run: str | None = None) -> list[dict[str, Any]]:
         """The newest entries of the ledger, of one run or of all, in the order of the log."""
-        lines = self.must("db", "audit", "--json", "--limit", "1000", *flags).splitlines()
-        entries: list[dict[str, Any]] = [json.loads(line) for line in lines]
+        entries: list[dict[str, Any]] = json.loads(self.must("db", "audit", "--json", "--limit", "1000", *flags))
         return sorted((entry for entry in entries if run in {None, entry["run"]}), key=lambda entry: entry["seq"])
 
     def seen(self, what: str) -> list[dict[str, Any]]:
