@@ -49,7 +49,7 @@ def show(
     agent: Annotated[str | None, Parameter(help="Only this agent's.")] = None,
     run: Annotated[str | None, Parameter(help="Only this run's.")] = None,
     limit: Annotated[int, Parameter(help=f"Entries at most, up to {READ_LIMIT}.")] = 50,
-    as_json: Annotated[bool, Parameter(name="--json", help="One JSON object a line.", negative="")] = False,
+    as_json: Annotated[bool, Parameter(name="--json", help="A JSON list; with --follow an object a line.", negative="")] = False,
     follow: Annotated[bool, Parameter(help="Go on as entries come; Ctrl-C ends.", negative="")] = False,
 ) -> int:
     """Show the newest entries, oldest first.
@@ -65,9 +65,14 @@ def show(
     wanted = Filter(suspicious=suspicious, since=moment, event=type_, agent=agent, run=run)
     try:
         with LedgerReader(_layout().ledger) as reader:
-            _show(reader.newest(limit, wanted), as_json)
+            seen = reader.newest(1)
+            found = reader.newest(limit, wanted)
+            if as_json and not follow:
+                print("[" + ",\n".join(_json(entry.as_dict()) for entry in found) + "]")
+            else:
+                _show(found, as_json)
             if follow:
-                _follow(reader, wanted, as_json)
+                _follow(reader, max((entry.seq for entry in [*seen, *found]), default=-1), wanted, as_json)
     except (LedgerError, EntryError) as error:
         return _fail(str(error))
     return DONE
@@ -167,9 +172,7 @@ def _weigh(result: Verification, remembered: Remembered) -> Verification:
     return Verification(Verdict.CANNOT_TELL, reason, result.entries, result.head, result.compared, None)
 
 
-def _follow(reader: LedgerReader, wanted: Filter, as_json: bool) -> None:
-    newest = reader.newest(1)
-    last = newest[-1].seq if newest else -1
+def _follow(reader: LedgerReader, last: int, wanted: Filter, as_json: bool) -> None:
     with suppress(KeyboardInterrupt):
         while True:
             # SQLite has no way to tell another process that something was written.
@@ -183,7 +186,7 @@ def _follow(reader: LedgerReader, wanted: Filter, as_json: bool) -> None:
 def _show(entries: Sequence[Entry], as_json: bool) -> None:
     if as_json:
         for entry in entries:
-            _print_json(entry.as_dict())
+            print(_json(entry.as_dict()))
     else:
         show_entries(entries)
     sys.stdout.flush()
@@ -191,9 +194,9 @@ def _show(entries: Sequence[Entry], as_json: bool) -> None:
 
 def _report(result: Verification, as_json: bool) -> None:
     if as_json:
-        _print_json({"verdict": result.verdict.value, "reason": result.reason, "entries": result.entries,
-                     "head": _head(result.head), "compared": list(result.compared),
-                     "fault": asdict(result.fault) if result.fault else None})  # fmt: skip
+        told = {"verdict": result.verdict.value, "reason": result.reason, "entries": result.entries}
+        told |= {"head": _head(result.head), "compared": list(result.compared)}
+        print(_json(told | {"fault": asdict(result.fault) if result.fault else None}))
         return
     words = {Verdict.HOLDS: "holds", Verdict.BROKEN: "does not hold", Verdict.CANNOT_TELL: "cannot tell"}
     print(f"{words[result.verdict]}: {result.reason}")
@@ -212,9 +215,9 @@ def _head(head: Head) -> dict[str, Any] | None:
     return {"seq": head.seq, "leaf_hash": head.leaf_hash} if head.seq >= 0 else None
 
 
-def _print_json(value: dict[str, Any]) -> None:
+def _json(value: dict[str, Any]) -> str:
     # ASCII only: nothing in it can drive a terminal.
-    print(json.dumps(value, ensure_ascii=True, separators=(",", ":")))
+    return json.dumps(value, ensure_ascii=True, separators=(",", ":"))
 
 
 def _fail(text: str, code: int = FAILED) -> int:

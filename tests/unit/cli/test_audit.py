@@ -56,7 +56,7 @@ def changed(layout, *statements):
 
 
 def events(text):
-    return [json.loads(line)["event"] for line in text.splitlines()]
+    return [entry["event"] for entry in json.loads(text)]
 
 
 async def test_the_newest_entries_are_shown(ledger, capsys):
@@ -89,7 +89,7 @@ async def test_wrong_usage_names_the_option(ledger, capsys, arguments):
     assert arguments[0] in capsys.readouterr().err
 
 
-async def test_json_is_one_object_a_line_and_plain_ascii(ledger, capsys):
+async def test_json_is_a_list_in_plain_ascii(ledger, capsys):
     tamper(ledger, "DROP TRIGGER audit_events_no_update", "UPDATE audit_events SET reason = char(27, 155, 8238)")
     assert call(ledger, "--json") == 0
     text = capsys.readouterr().out
