@@ -130,10 +130,10 @@ class SteeredProxy:
         return Response(msgspec.json.encode(receipt), media_type="application/json")
 
     async def _events(self, request: Request) -> Response:
-        return JSONResponse([dict(request.query_params)])
+        return JSONResponse({"entries": [dict(request.query_params)]})
 
     async def _credentials(self, _request: Request) -> Response:
-        return JSONResponse(self.credentials)
+        return JSONResponse({"credentials": self.credentials})
 
     async def _http(self, request: Request) -> Response:
         call = msgspec.json.decode(await request.body(), type=HttpCall)

@@ -28,6 +28,14 @@ _HTTP_SECONDS: Final = 60.0
 _MARGIN_SECONDS: Final = 10.0
 
 
+class _Credentials(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    credentials: list[CredentialSummary]
+
+
+class _Entries(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    entries: list[dict[str, Any]]
+
+
 class ProxyClient:
     """The proxy's door for the gateway. Every wait is bounded; every failure is a `Refusal`."""
 
@@ -69,16 +77,16 @@ class ProxyClient:
 
     async def credentials(self) -> list[CredentialSummary]:
         """What the vault holds, without the secrets."""
-        return await self._ask("POST", "/credential/list", list[CredentialSummary], seconds=_SHORT_SECONDS)
+        answer = await self._ask("POST", "/credential/list", _Credentials, seconds=_SHORT_SECONDS)
+        return answer.credentials
 
     async def audit_events(self, **query: str | int | bool) -> list[dict[str, Any]]:
         """Entries of the ledger; the query's keys are those of `GET /audit/events`."""
         parameters = {
             key: str(value).lower() if isinstance(value, bool) else str(value) for key, value in query.items()
         }
-        return await self._ask(
-            "GET", "/audit/events", list[dict[str, Any]], parameters=parameters, seconds=_SHORT_SECONDS
-        )
+        answer = await self._ask("GET", "/audit/events", _Entries, parameters=parameters, seconds=_SHORT_SECONDS)
+        return answer.entries
 
     async def health(self) -> bool:
         """Whether the proxy answers."""
