@@ -7,7 +7,8 @@ from typing import Annotated
 
 from cyclopts import App, Parameter
 
-from mycelos.cli.operator_command import UsageError, print_json, run_with_door
+from mycelos.cli.operator_command import operator_door, wrong_usage
+from mycelos.cli.output import ExitCode, print_json
 from mycelos.cli.secret_input import read_secret
 from mycelos.operator.client import OperatorClient
 from mycelos.operator.forms import FieldError, build_bindings
@@ -55,16 +56,17 @@ def add(
 
     Example: ``mycelos credential add github --template github``
     """
-
-    def command(client: OperatorClient) -> None:
+    with operator_door() as client:
         _check_service(service)
         _check_label(label)
         if template is not None and (host or method or path_prefix or inject_as != "bearer"):
-            message = "--template says where the secret goes; leave --host, --method, --path-prefix and --inject-as out"
-            raise UsageError(message)
+            raise wrong_usage(
+                detail="--template says it all; leave --host, --method, --path-prefix and --inject-as out"
+            )
         if template is None and not host:
-            message = "say where the secret may go: --template NAME (see mycelos credential templates) or --host HOST"
-            raise UsageError(message)
+            raise wrong_usage(
+                detail="say where the secret may go: --template NAME (see mycelos credential templates) or --host HOST"
+            )
         bindings = (
             build_bindings(
                 hosts=host or (),
@@ -82,8 +84,7 @@ def add(
             service=service, secret=secret, label=label, template=template, bindings=bindings, confirm=confirm
         )
         _show(client.store(wanted), json, "Stored")
-
-    return run_with_door(command)
+    return ExitCode.DONE
 
 
 @app.command(name="list")
@@ -92,12 +93,11 @@ def list_(*, json: Json = False) -> int:
 
     Example: ``mycelos credential list``
     """
-
-    def command(client: OperatorClient) -> None:
+    with operator_door() as client:
         found = client.credentials()
         if json:
             print_json(found)
-            return
+            return ExitCode.DONE
         if not found.credentials and not found.damaged:
             print("No credential is stored yet. Add one with: mycelos credential add SERVICE --template NAME")
         for credential in found.credentials:
@@ -106,8 +106,7 @@ def list_(*, json: Json = False) -> int:
             print(f"{credential.service}  {credential.label}  for {hosts}  stored {credential.created_at}, {used}")
         for service in found.damaged:
             print(f"{service}  DAMAGED: altered outside Mycelos; delete it and store it again")
-
-    return run_with_door(command)
+    return ExitCode.DONE
 
 
 @app.command
@@ -116,11 +115,9 @@ def show(service: Service, *, json: Json = False) -> int:
 
     Example: ``mycelos credential show github``
     """
-
-    def command(client: OperatorClient) -> None:
+    with operator_door() as client:
         _show(_find(client, service), json, "")
-
-    return run_with_door(command)
+    return ExitCode.DONE
 
 
 @app.command
@@ -140,8 +137,7 @@ def bind(
 
     Example: ``mycelos credential bind github --host api.github.com --method GET --path-prefix /repos``
     """
-
-    def command(client: OperatorClient) -> None:
+    with operator_door() as client:
         _check_label(label or "")
         bindings = build_bindings(
             hosts=host or (),
@@ -153,8 +149,7 @@ def bind(
         present = _find(client, service).bindings if add else ()
         together = tuple(dict.fromkeys((*present, *bindings)))
         _show(client.bind(BindCredential(service=service, bindings=together, label=label)), json, "Bound")
-
-    return run_with_door(command)
+    return ExitCode.DONE
 
 
 @app.command
@@ -163,13 +158,11 @@ def rotate(service: Service, *, stdin: Stdin = False, from_file: FromFile = None
 
     Example: ``mycelos credential rotate github --from-file new-token.txt``
     """
-
-    def command(client: OperatorClient) -> None:
+    with operator_door() as client:
         _find(client, service)
         secret = read_secret(stdin=stdin, from_file=from_file, prompt=f"New secret for {service}: ")
         _show(client.rotate(RotateCredential(service=service, secret=secret)), json, "Replaced the secret of")
-
-    return run_with_door(command)
+    return ExitCode.DONE
 
 
 @app.command
@@ -178,13 +171,11 @@ def delete(service: Service) -> int:
 
     Example: ``mycelos credential delete github``
     """
-
-    def command(client: OperatorClient) -> None:
+    with operator_door() as client:
         _check_service(service)
         client.delete(service)
         print(f"Deleted {service}. Revoke it at the service too, if it should be good nowhere.")
-
-    return run_with_door(command)
+    return ExitCode.DONE
 
 
 @app.command
@@ -193,19 +184,17 @@ def templates(*, json: Json = False) -> int:
 
     Example: ``mycelos credential templates``
     """
-
-    def command(client: OperatorClient) -> None:
+    with operator_door() as client:
         found = client.templates()
         if json:
             print_json(found)
-            return
+            return ExitCode.DONE
         for template in found:
             print(f"{template.name}: {template.title}")
             for binding in template.bindings:
                 print(f"  {describe(binding)}")
             print(f"  Left out: {template.leaves_out}")
-
-    return run_with_door(command)
+    return ExitCode.DONE
 
 
 def _find(client: OperatorClient, service: str) -> CredentialView:
@@ -213,8 +202,7 @@ def _find(client: OperatorClient, service: str) -> CredentialView:
     for credential in client.credentials().credentials:
         if credential.service == service:
             return credential
-    message = f"There is no credential {service}. See which there are with: mycelos credential list"
-    raise UsageError(message)
+    raise wrong_usage(detail=f"There is no credential {service}. See which there are with: mycelos credential list")
 
 
 def _show(credential: CredentialView, json: bool, verb: str) -> None:
@@ -231,7 +219,7 @@ def _check_service(service: str) -> None:
     try:
         check_service(service)
     except ValueError as error:
-        raise UsageError(str(error)) from None
+        raise wrong_usage(detail=f"{error}.") from None
 
 
 def _check_label(label: str) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from typing import Annotated, Literal
 
 from cyclopts import App, Parameter
 
-from mycelos.cli.operator_command import UsageError, print_json, run_with_door
-from mycelos.operator.client import OperatorClient
+from mycelos.cli.data_directory import settings_of
+from mycelos.cli.operator_command import operator_door, wrong_usage
+from mycelos.cli.output import ExitCode, print_json
 from mycelos.operator.forms import parse_host, parse_methods
 from mycelos.operator.wording import address
 from mycelos.wire.operator import ANY_HOST, AddRule, ListRules, RemoveRule, RuleView, SetWeb
@@ -25,15 +27,13 @@ def allow(url: Url, *, method: Methods = None, json: Json = False) -> int:
 
     Example: ``mycelos egress allow https://example.com --method GET``
     """
-
-    def command(client: OperatorClient) -> None:
+    with operator_door() as client:
         scheme, host, port = parse_host(url, "url")
         rules: tuple[RuleView, ...] = ()
         for wanted in parse_methods(method or ()):
             rules = client.egress_rules(AddRule(method=wanted, scheme=scheme, host=host, port=port))
         _print_rules(rules, json)
-
-    return run_with_door(command)
+    return ExitCode.DONE
 
 
 @app.command
@@ -42,8 +42,7 @@ def remove(url: Url, *, method: Methods = None, json: Json = False) -> int:
 
     Example: ``mycelos egress remove https://example.com``
     """
-
-    def command(client: OperatorClient) -> None:
+    with operator_door() as client:
         rules = client.egress_rules(ListRules())
         wanted = [rule for rule in rules if rule.id == url]
         if not wanted:
@@ -55,13 +54,11 @@ def remove(url: Url, *, method: Methods = None, json: Json = False) -> int:
                 if (rule.scheme, rule.host, rule.port) == origin and (not methods or rule.method in methods)
             ]
         if not wanted:
-            message = "There is no such rule. See which there are with: mycelos egress list"
-            raise UsageError(message)
+            raise wrong_usage(detail="There is no such rule. See which there are with: mycelos egress list")
         for rule in wanted:
             rules = client.egress_rules(RemoveRule(id=rule.id))
         _print_rules(rules, json)
-
-    return run_with_door(command)
+    return ExitCode.DONE
 
 
 @app.command(name="list")
@@ -70,11 +67,9 @@ def list_(*, json: Json = False) -> int:
 
     Example: ``mycelos egress list``
     """
-
-    def command(client: OperatorClient) -> None:
+    with operator_door() as client:
         _print_rules(client.egress_rules(ListRules()), json)
-
-    return run_with_door(command)
+    return ExitCode.DONE
 
 
 @app.command
@@ -83,11 +78,25 @@ def web(state: Annotated[Literal["on", "off"], Parameter(help="on or off")], *, 
 
     Example: ``mycelos egress web on``
     """
-
-    def command(client: OperatorClient) -> None:
+    with operator_door() as client:
         _print_rules(client.egress_rules(SetWeb(enabled=state == "on")), json)
+    return ExitCode.DONE
 
-    return run_with_door(command)
+
+@app.command
+def check(
+    url: Annotated[str, Parameter(help="a URL, or - for one on each line of standard input")],
+    *,
+    resolve: Annotated[bool, Parameter(negative="", help="ask the resolver too (MYCELOS_DNS)")] = False,
+    json: Json = False,
+) -> int:
+    """Say what the guard says of a URL and why, without connecting. Exit code 0 allowed, 5 denied.
+
+    Example: ``mycelos egress check http://169.254.169.254/``
+    """
+    from mycelos.cli.egress_check import check_all
+
+    return check_all(url, resolve=resolve, as_json=json, settings=settings_of(os.environ))
 
 
 def _print_rules(rules: tuple[RuleView, ...], json: bool) -> None:
