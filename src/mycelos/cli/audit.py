@@ -49,7 +49,7 @@ def show(
     agent: Annotated[str | None, Parameter(help="Only this agent's.")] = None,
     run: Annotated[str | None, Parameter(help="Only this run's.")] = None,
     limit: Annotated[int, Parameter(help=f"Entries at most, up to {READ_LIMIT}.")] = 50,
-    as_json: Annotated[bool, Parameter(name="--json", help="A JSON list; with --follow an object a line.", negative="")] = False,
+    as_json: Annotated[bool, Parameter(name="--json", help="A list; with --follow, a line each.", negative="")] = False,
     follow: Annotated[bool, Parameter(help="Go on as entries come; Ctrl-C ends.", negative="")] = False,
 ) -> int:
     """Show the newest entries, oldest first.
@@ -194,7 +194,7 @@ def _show(entries: Sequence[Entry], as_json: bool) -> None:
 
 def _report(result: Verification, as_json: bool) -> None:
     if as_json:
-        told = {"verdict": result.verdict.value, "reason": result.reason, "entries": result.entries}
+        told: dict[str, Any] = {"verdict": result.verdict.value, "reason": result.reason, "entries": result.entries}
         told |= {"head": _head(result.head), "compared": list(result.compared)}
         print(_json(told | {"fault": asdict(result.fault) if result.fault else None}))
         return
