@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from mycelos.gateway.middleware.body_limit import MAXIMUM_BODY_BYTES
+from mycelos.gateway.middleware.body_limit import MAXIMUM_BODY_BYTES, BodyLimit
 
 pytestmark = pytest.mark.anyio
 
@@ -16,32 +16,46 @@ async def test_a_body_within_the_limit_arrives(page) -> None:
 
 
 @pytest.mark.parametrize("path", ["/api/chats", "/login", "/chat"])
-async def test_a_declared_giant_is_refused_before_it_is_read_and_before_anybody_signs_in(page, path: str) -> None:
+async def test_a_body_over_the_limit_is_refused_before_anybody_signs_in(page, path: str) -> None:
     answer = await page.client().post(path, content=b"x" * (MAXIMUM_BODY_BYTES + 1))
     assert answer.status_code == 413
     assert answer.json()["code"] == "too_large"
     assert answer.headers["connection"] == "close"
 
 
-async def test_a_giant_in_pieces_is_refused_when_it_passes_the_limit(page) -> None:
-    """Without a declared length, on a bare socket: the answer comes though the body never ends."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", page.port)
-    head = f"POST /login HTTP/1.1\r\nHost: localhost:{page.port}\r\nTransfer-Encoding: chunked\r\n\r\n"
-    writer.write(head.encode())
-    piece = b"10000\r\n" + b"x" * 0x10000 + b"\r\n"
-    for _ in range(5):
-        writer.write(piece)
-    await writer.drain()
-    status = await asyncio.wait_for(reader.readline(), 20)
+async def test_a_declared_giant_is_refused_before_it_is_read(page) -> None:
+    status = await _status(page, "Content-Length: 999999999", b"x")
     assert b" 413 " in status
+
+
+async def test_a_giant_in_pieces_is_refused_though_it_never_ends(page) -> None:
+    status = await _status(page, "Transfer-Encoding: chunked", (b"10000\r\n" + b"x" * 0x10000 + b"\r\n") * 80)
+    assert b" 413 " in status
+
+
+async def test_a_body_that_never_comes_is_not_waited_for() -> None:
+    sent = []
+
+    async def receive() -> dict:
+        await asyncio.Event().wait()
+        return {}
+
+    async def send(message: dict) -> None:
+        sent.append(message)
+
+    await BodyLimit(None, seconds=0.01)({"type": "http", "path": "/login", "headers": []}, receive, send)
+    assert sent[0]["status"] == 400
+
+
+async def _status(page, header: str, body: bytes) -> bytes:
+    """The status line of an answer to a request on a bare socket."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", page.port)
+    writer.write(f"POST /login HTTP/1.1\r\nHost: localhost:{page.port}\r\n{header}\r\n\r\n".encode() + body)
+    status = await asyncio.wait_for(reader.readline(), 20)
     writer.close()
+    return status
 
 
 @pytest.mark.parametrize("length", ["-1", "+5", "1e3", "0x10", "\uff19", "5, 5"])
 async def test_a_length_that_is_no_number_is_refused(page, length: str) -> None:
-    reader, writer = await asyncio.open_connection("127.0.0.1", page.port)
-    head = f"POST /login HTTP/1.1\r\nHost: localhost:{page.port}\r\nContent-Length: {length}\r\n\r\n"
-    writer.write(head.encode() + b"hello")
-    status = await asyncio.wait_for(reader.readline(), 20)
-    assert b" 400 " in status
-    writer.close()
+    assert b" 400 " in await _status(page, f"Content-Length: {length}", b"hello")

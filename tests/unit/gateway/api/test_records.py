@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+import pytest
+
+from mycelos import __version__
+from mycelos.wire.egress import CredentialSummary
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_a_credential_shows_service_label_and_time_and_nothing_else(page) -> None:
+    page.proxy.stored = [
+        CredentialSummary(
+            service="github",
+            label="work",
+            created_at="2026-01-01T00:00:00.000000Z",
+            bindings=({"host": "api.github.com"},),
+            last_used_at="2026-01-02T00:00:00.000000Z",
+        )
+    ]
+    answer = await page.command_line().get("/api/credentials/list")
+    assert answer.json() == [{"service": "github", "label": "work", "created_at": "2026-01-01T00:00:00.000000Z"}]
+
+
+async def test_no_route_has_a_field_for_a_secret(page) -> None:
+    """Walks the whole description of the API: what comes in and what goes out."""
+    described = (await page.command_line().get("/openapi.json")).json()
+    names = {name for schema in described["components"]["schemas"].values() for name in schema.get("properties", {})}
+    assert {"service", "capabilities", "base_url"} <= names
+    for word in ("secret", "key", "password", "plaintext", "value", "authorization"):
+        assert not [name for name in names if word in name.lower()]
+    for body, schema in described["components"]["schemas"].items():
+        if body.startswith("New") or body == "AgentChange":
+            assert schema["additionalProperties"] is False
+
+
+async def test_events_are_asked_for_by_the_ledgers_own_words(page) -> None:
+    page.proxy.entries = [{"seq": 0, "event": "auth.login"}]
+    client = page.command_line()
+    answer = await client.get(
+        "/api/audit/events", params={"limit": 5, "suspicious": "true", "after": 3, "since": "2026-01-01"}
+    )
+    assert answer.json() == page.proxy.entries
+    assert page.proxy.query == {"limit": 5, "suspicious": True, "after": 3, "since": "2026-01-01"}
+    for bad in (
+        {"limit": 0},
+        {"limit": 1001},
+        {"limit": "x"},
+        {"suspicious": "perhaps"},
+        {"after": "x"},
+        {"since": "x" * 41},
+    ):
+        assert (await client.get("/api/audit/events", params=bad)).status_code == 400
+
+
+async def test_the_status_says_whether_the_proxy_answers(page) -> None:
+    client = page.command_line()
+    await page.begin_run()
+    assert (await client.get("/api/status")).json() == {
+        "version": __version__,
+        "proxy": "ok",
+        "agents": 1,
+        "models": 0,
+        "open_runs": 1,
+    }
+    page.proxy.is_down = True
+    assert (await client.get("/api/status")).json()["proxy"] == "unavailable"
