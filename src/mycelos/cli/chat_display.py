@@ -35,7 +35,7 @@ class ChatDisplay:
                 self.note(f"calls {escape(str(data.get('tool')))} {arguments}")
             case "tool_result":
                 content = shorten(escape(str(data.get("content", ""))), _CONTENT_WIDTH)
-                word = "gave" if data.get("ok") else f"refused ({escape(str(data.get('code')))}):"
+                word = "gave" if data.get("ok") else "was not done:"
                 self.note(f"{escape(str(data.get('tool')))} {word} {content}")
             case "approval":
                 self.note(f"waits for a person's word on {escape(str(data.get('tool')))}; decide it on the page")

@@ -20,7 +20,7 @@ class Conversation:
         for name in self.offered:
             if re.sub(r"[^a-z0-9]+", ".", name.lower()) == re.sub(r"[^a-z0-9]+", ".", tool):
                 return name
-        return tool.replace(".", "_")
+        return tool.replace(".", "__")
 
 
 def read_openai(body: dict[str, Any]) -> Conversation:

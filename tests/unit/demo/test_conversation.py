@@ -34,4 +34,4 @@ def test_anthropic_results_come_in_messages_of_the_user() -> None:
 def test_a_tool_on_offer_is_found_under_the_name_of_the_provider() -> None:
     conversation = Conversation("", (), ("github__read__issues",))
     assert conversation.provider_name("github.read.issues") == "github__read__issues"
-    assert conversation.provider_name("github.write.comment") == "github_write_comment"
+    assert conversation.provider_name("github.write.comment") == "github__write__comment"

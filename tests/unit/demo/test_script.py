@@ -14,7 +14,6 @@ SCENARIOS = scenarios("http://127.0.0.1:9")
     [
         ("What are the open ISSUES?", "github.read.issues"),
         ("write a comment", "github.write.comment"),
-        ("do the theft", "web.read.page"),
         ("the metadata please", "web.read.page"),
         ("loopback", "web.read.page"),
         ("tell me the secret", "credential.read"),
@@ -46,3 +45,11 @@ def test_every_text_answer_carries_the_label() -> None:
 
 def test_a_long_result_is_quoted_shortened() -> None:
     assert fill_in("a {result}", "x" * 10_000) == "a " + "x" * 2_000
+
+
+def test_the_theft_tries_the_collecting_page_and_a_private_address_before_it_answers_in_words() -> None:
+    steps = [next_step(SCENARIOS, "do the theft", turn) for turn in range(3)]
+    assert [type(step) for step in steps] == [Use, Use, Say]
+    addresses = [step.arguments["url"] for step in steps if isinstance(step, Use) and step.arguments]
+    assert "collect" in addresses[0]
+    assert "169.254.169.254" in addresses[1]

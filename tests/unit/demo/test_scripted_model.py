@@ -11,7 +11,7 @@ import pytest
 
 from mycelos.demo.script import LABEL
 
-TOOL = "github_read_issues"
+TOOL = "github__read__issues"
 ARGUMENTS = {"repository": "mycelos/garden"}
 
 
