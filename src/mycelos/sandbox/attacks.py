@@ -319,7 +319,6 @@ PROCESS_ATTACKS: Final = (
     Attack("read-memory", "reads another process's memory", _read_memory),
     Attack("steal-descriptor", "takes a descriptor of another process", _steal_descriptor),
     Attack("fork", "starts a process", _fork),
-    Attack("thread", "starts a thread", _start_thread),
     Attack("execute", "executes a program", _execute),
     Attack("executable-file", "makes a file of its own executable", _make_executable),
     Attack("executable-memory", "makes a file in memory that could be executed", _memory_file),
@@ -345,6 +344,8 @@ KERNEL_ATTACKS: Final = (
     ),
     Attack("setns", "reaches setns", _reaches("setns", -1, 0, reached=(errno.EBADF,))),
     Attack("unshare", "makes a user namespace", lambda _: _call("unshare", _CLONE_NEWUSER)),
+    # Last: a namespace of users is made by a process of one thread only, and a thread takes its time to go.
+    Attack("thread", "starts a thread", _start_thread),
 )
 
 AGENT_ATTACKS: Final = FILE_ATTACKS + NETWORK_ATTACKS + PROCESS_ATTACKS + KERNEL_ATTACKS

@@ -72,7 +72,7 @@ class ConfinedProcess:
         return SandboxRefused(
             Layer.BUBBLEWRAP if namespaced else Layer.INSTALLATION,
             self.diagnosis() or "the process ended before it was armed",
-            "Allow unprivileged user namespaces for bwrap (docs/security/sandbox.md), or see: mycelos doctor"
+            "Let bwrap make user namespaces (Ubuntu: install the AppArmor profile bwrap-userns-restrict)"
             if namespaced
             else "Install Mycelos and Python where the run's user can read them, such as /opt/mycelos",
         )

@@ -1,4 +1,3 @@
-import os
 import select
 import socket
 from collections.abc import Callable
@@ -59,11 +58,10 @@ def test_the_same_plan_unbroken_runs(tmp_path: Path) -> None:
     assert (tmp_path / "ran").exists()
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root changes its user")
 def test_a_user_that_the_process_cannot_become_is_refused(tmp_path: Path) -> None:
     confined = start(tmp_path, TRUE, change=lambda plan: replace(plan, user=(1 << 32) - 1))
     try:
-        with pytest.raises((SandboxRefused, OSError)):
+        with pytest.raises(SandboxRefused):
             confined.wait_armed()
     finally:
         confined.end()
