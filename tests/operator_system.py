@@ -72,9 +72,7 @@ class OperatorSystem:
             uvicorn.Config(self.door, lifespan="off", log_level="warning", access_log=False, ws="none")
         )
         self._serving = asyncio.ensure_future(self._server.serve([self._listener]))
-        async with asyncio.timeout(WAIT):
-            while not self._server.started:
-                await asyncio.sleep(0.005)
+        # The listener takes connections already; the first is answered when the server has started.
 
     async def _close(self) -> None:
         self._server.should_exit = True

@@ -171,7 +171,7 @@ def test_a_secret_does_not_print_pickle_copy_encode_compare_or_hash() -> None:
             lambda: bytes(secret),
             lambda: f"{secret:>20}",
             lambda: hash(secret),
-            lambda: secret == secret,  # noqa: PLR0124
+            lambda: secret == secret,
             lambda: vars(secret),
             lambda: len(secret),
             lambda: list(secret),

@@ -137,7 +137,13 @@ async def test_what_is_no_name_is_refused(vault: Vault, binding: Callable, name:
     assert caught.value.problem.detail.startswith("service: ")
 
 
-@pytest.mark.parametrize("secret", ["", "a\nb", "a\rb", "a\x00b", " zq-7", "zq-7 ", "a\x7f", "a\x85b", "\ud800", "a" * (SECRET_LIMIT + 1), "é" * (SECRET_LIMIT // 2 + 1)])  # fmt: skip
+NO_SECRETS = [
+    "", "a\nb", "a\rb", "a\x00b", " zq-7", "zq-7 ", "a\x7f", "a\x85b", "\ud800", "a" * (SECRET_LIMIT + 1),
+    "é" * (SECRET_LIMIT // 2 + 1),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("secret", NO_SECRETS)
 async def test_what_is_no_secret_is_refused_and_not_quoted(vault: Vault, binding: Callable, secret: str) -> None:
     await vault.store("other", "", (binding(),), "first")
     for attempt in (vault.store("github", "", (binding(),), secret), vault.rotate("other", secret)):
@@ -158,10 +164,12 @@ async def test_any_secret_is_kept_exactly_or_refused(text: str) -> None:
     try:
         check_secret(text)
     except ValueError as error:
-        assert str(error).startswith("secret: ")
+        refused = str(error)
     else:
-        assert text.encode().decode() == text == text.strip()
-        assert text.isprintable() or all(ord(character) > 0x9F for character in text if not character.isprintable())
+        refused = ""
+    sound = text == text.strip() and not any(ord(letter) < 0x20 or 0x7F <= ord(letter) < 0xA0 for letter in text)
+    assert refused.startswith("secret: ") != sound
+    assert (refused == "") == sound
 
 
 async def test_unknown_services_cannot_be_changed(vault: Vault, binding: Callable) -> None:
