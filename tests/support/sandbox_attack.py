@@ -9,6 +9,7 @@ import json
 import os
 import sys
 import tempfile
+from typing import Any
 
 import msgspec
 import seccompy
@@ -24,7 +25,7 @@ from mycelos.sandbox.plan import Mechanism, PathRule, SandboxPlan
 class WeakSandbox(Sandbox):
     removed: frozenset[str] = frozenset()
 
-    def plan(self, *arguments: object) -> SandboxPlan:
+    def plan(self, *arguments: Any) -> SandboxPlan:
         plan = super().plan(*arguments)
         if "seccomp" in self.removed:
             plan = msgspec.structs.replace(plan, filter_program=seccompy.Filter().program)
