@@ -22,16 +22,17 @@ _SECONDS: Final = 30.0
 _LABELS: Final = ("untrusted", "private", "from:github")
 _DEFAULT_PORTS: Final = {"https": 443, "http": 80}
 
-# Never a dot segment: the name becomes a segment of the path.
-Name = Annotated[str, msgspec.Meta(pattern="^(?!\\.{1,2}$)[A-Za-z0-9._-]{1,100}$")]
+# Never a dot segment: each part becomes a segment of the path.
+_PART: Final = "(?!\\.{1,2}(?:/|$))[A-Za-z0-9._-]{1,100}"
+Owner = Annotated[str, msgspec.Meta(pattern=f"^{_PART}$")]
+Repository = Annotated[str, msgspec.Meta(pattern=f"^{_PART}/{_PART}$", description="owner/name of the repository")]
 Limit = Annotated[int, msgspec.Meta(ge=1, le=50)]
 
 
 class ReadIssues(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Which issues: those of a repository."""
 
-    owner: Annotated[Name, msgspec.Meta(description="owner of the repository")]
-    repo: Annotated[Name, msgspec.Meta(description="name of the repository")]
+    repository: Repository
     state: Literal["open", "closed", "all"] = "open"
     limit: Limit = 20
 
@@ -39,17 +40,16 @@ class ReadIssues(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
 class ReadRepos(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Whose repositories: the token owner's where no owner is named."""
 
-    owner: Annotated[Name | None, msgspec.Meta(description="user or organisation; leave out for one's own")] = None
+    owner: Annotated[Owner | None, msgspec.Meta(description="user or organisation; leave out for one's own")] = None
     limit: Limit = 20
 
 
 class WriteComment(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A comment on an issue."""
 
-    owner: Name
-    repo: Name
-    number: Annotated[int, msgspec.Meta(ge=1, le=2**31, description="number of the issue")]
-    body: Annotated[str, msgspec.Meta(min_length=1, max_length=65536)]
+    repository: Repository
+    issue: Annotated[int, msgspec.Meta(ge=1, le=2**31, description="number of the issue")]
+    text: Annotated[str, msgspec.Meta(min_length=1, max_length=65536)]
 
 
 class _Person(msgspec.Struct, frozen=True):
@@ -91,7 +91,7 @@ class GitHub:
 
     async def read_issues(self, permit: Permit, args: ReadIssues) -> ToolAnswer:
         """The issues as one JSON list."""
-        path = f"/repos/{args.owner}/{args.repo}/issues?state={args.state}&per_page={args.limit}"
+        path = f"/repos/{args.repository}/issues?state={args.state}&per_page={args.limit}"
         issues = await self._ask(permit, Method.GET, path, list[_Issue])
         return _answer(
             [
@@ -114,8 +114,8 @@ class GitHub:
 
     async def write_comment(self, permit: Permit, args: WriteComment) -> ToolAnswer:
         """Says that the comment was written."""
-        path = f"/repos/{args.owner}/{args.repo}/issues/{args.number}/comments"
-        comment = await self._ask(permit, Method.POST, path, _Comment, body={"body": args.body})
+        path = f"/repos/{args.repository}/issues/{args.issue}/comments"
+        comment = await self._ask(permit, Method.POST, path, _Comment, body={"body": args.text})
         return _answer({"written": True, "id": comment.id})
 
     async def _ask(
