@@ -196,7 +196,7 @@ class Database:
         return Refusal(
             ProblemCode.VAULT_UNAVAILABLE,
             f"The vault's database {self.path} answered {name}; nothing was changed.",
-            "Check free space and the rights of the folder; for SQLITE_CORRUPT or SQLITE_NOTADB restore a backup.",
+            "Check free space and the rights of the folder; for SQLITE_CORRUPT or SQLITE_NOTADB put back a sound copy.",
         )
 
 
@@ -281,7 +281,9 @@ def _prepare(connection: sa.Connection, path: Path, before_upgrade: Callable[[sa
         connection.execute(REVISIONS.insert().values(version_num=REVISION))
         return
     if connection.exec_driver_sql("PRAGMA quick_check(1)").scalar() != "ok":
-        raise VaultError(detail=f"The vault {path} is damaged.", next_step="Restore a backup: mycelos backup restore")
+        raise VaultError(
+            detail=f"The vault {path} is damaged.", next_step="Put back a copy of the data folder that is sound."
+        )
     if not {REVISIONS.name, KEY_SLOTS.name} <= tables:
         raise VaultError(
             detail=f"{path} is not a vault of Mycelos.", next_step="Move it away, or name another data folder."

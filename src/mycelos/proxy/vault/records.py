@@ -142,7 +142,7 @@ def count_wrap(connection: sa.Connection, kid: str) -> None:
         raise Refusal(
             ProblemCode.VAULT_UNAVAILABLE,
             "The vault's key has sealed as many records as one key may.",
-            "Change it: mycelos key rotate",
+            "Store the credentials in a new data folder, which has a new key.",
         )
 
 

@@ -49,7 +49,7 @@ def demand_fitting_key(connection: sa.Connection, master_key: bytes) -> None:
     ):
         raise VaultError(
             detail="The vault has records and no key slot to open them.",
-            next_step="Restore a backup: mycelos backup restore",
+            next_step="Put back a copy of the data folder that is sound.",
         )
 
 

@@ -161,7 +161,7 @@ class Vault:
         except SealBrokenError:
             raise VaultError(
                 detail=f"The key {name} in the vault was altered outside Mycelos.",
-                next_step="Restore a backup: mycelos backup restore",
+                next_step="Put back a copy of the data folder that is sound.",
             ) from None
 
     async def store(self, service: str, label: str, bindings: tuple[Binding, ...], secret: str) -> Credential:

@@ -125,7 +125,7 @@ async def test_a_key_wraps_a_bounded_number_of_times(vault: Vault, binding: Call
     await vault.store("one", "", (binding(),), "first")
     with pytest.raises(Refusal) as caught:
         await vault.store("two", "", (binding(),), "second")
-    assert "mycelos key rotate" in caught.value.problem.next
+    assert "new data folder" in caught.value.problem.next
     assert [credential.service for credential in vault.list()] == ["one"]
     count = vault.database.run_now(lambda connection: connection.scalar(sa.select(sa.func.count(CREDENTIALS.c.id))))
     assert count == 1
