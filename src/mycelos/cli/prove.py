@@ -69,7 +69,7 @@ def _show(result: ProbeResult, *, verbose: bool) -> None:
             mark = "ok " if finding.held else "NOT"
             print(plain(f"      {mark} {finding.tried}: {finding.happened}"))
     if not verbose and result.standing is Standing.HOLDS:
-        print(f"      tried: {len(result.findings)} ways, all refused or as promised (each with --verbose)")
+        print(f"      tried: {len(result.findings)}, each refused or as promised (see them with --verbose)")
     if result.obstacle:
         print(plain(f"      not shown: {result.obstacle}"))
     print(f"      not covered: {claim.not_covered}")
