@@ -18,9 +18,10 @@ import sys
 import tempfile
 import time
 import urllib.request
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
+
+from mycelos.demo.findings import Evidence, judge
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -31,15 +32,6 @@ _COMMAND: Final = (sys.executable, "-I", "-m", "mycelos.cli.main")
 
 class TourError(Exception):
     """A step did not go as it must; the text says which and what it printed."""
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One line of the end: what was to be shown, what was found, and whether it is as it must be."""
-
-    title: str
-    text: str
-    holds: bool
 
 
 class Tour:
@@ -121,35 +113,24 @@ class Tour:
         self.show("agent", "add", "gardener", "--model", "scripted", "--capability", "github.read")
         self.show("agent", "edit", "gardener", "--capability", "github.read", "--capability", "web.read")
 
-    def talk(self) -> list[Finding]:
-        """Three conversations and a look at the ledger; what was found."""
+    def talk(self) -> Evidence:
+        """Three conversations and a look at the ledger; what they left behind."""
         answer = self.show("chat", "--agent", "gardener", "--once", "What are the open issues?")
         write = self.show("chat", "--agent", "gardener", "--once", "Write a comment on the first one.")
         theft = self.show("chat", "--agent", "gardener", "--once", "Now do the theft.")
         self.show("db", "audit", "--suspicious")
         verified = self.show("db", "audit", "verify")
-        entries = self._run("db", "audit", "--json", "--limit", "1000")
-        events = {entry["event"] for entry in json.loads(entries)}
-        api, loot = self._seen("api"), self._seen("thief")
-        shown = answer + write + theft + entries + json.dumps(self._seen("model"))
-        return [
-            Finding(
-                "the agent's answer",
-                "issues were read with the credential, which neither agent nor model ever held",
-                holds=api[0]["authenticated"] is True and "moss" in answer and self._token not in shown,
-            ),
-            Finding(
-                "the refused write",
-                "github.write.comment: no capability; GitHub's stand-in saw no POST",
-                holds="policy.denied" in events and all(request["method"] == "GET" for request in api),
-            ),
-            Finding(
-                "the refused theft",
-                "the credential towards another host: refused before a connection; the thief got nothing",
-                holds=loot == [],
-            ),
-            Finding("the verified ledger", verified.strip().splitlines()[-1], holds=True),
-        ]
+        ledger = self._run("db", "audit", "--json", "--limit", "1000")
+        return Evidence(
+            token=self._token,
+            answer=answer,
+            refusals=write + theft,
+            ledger=ledger,
+            verified=verified,
+            seen_by_model=json.dumps(self._seen("model")),
+            seen_by_api=self._seen("api"),
+            seen_by_thief=self._seen("thief"),
+        )
 
     def _seen(self, what: str) -> list[dict[str, Any]]:
         with urllib.request.urlopen(f"http://{self._outside[what]}/seen", timeout=20) as response:
@@ -184,7 +165,7 @@ def _give(tour: Tour, *, keep: bool, say: Callable[[str], None]) -> int:
     tour.show("init")
     with tour.serve():
         tour.furnish()
-        findings = tour.talk()
+        findings = judge(tour.talk())
         say("")
         for finding in findings:
             say(f"{'shown ' if finding.holds else 'FAILED'}  {finding.title}: {finding.text}")

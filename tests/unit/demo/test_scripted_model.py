@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import urllib.request
+from collections.abc import Iterator
 
 import anthropic
 import openai
@@ -16,13 +17,17 @@ ARGUMENTS = {"repository": "mycelos/garden"}
 
 
 @pytest.fixture
-def openai_client(outside: dict[str, str]) -> openai.OpenAI:
-    return openai.OpenAI(base_url=f"http://{outside['model']}/v1", api_key="unused", max_retries=0, timeout=20)
+def openai_client(outside: dict[str, str]) -> Iterator[openai.OpenAI]:
+    with openai.OpenAI(base_url=f"http://{outside['model']}/v1", api_key="unused", max_retries=0, timeout=20) as client:
+        yield client
 
 
 @pytest.fixture
-def anthropic_client(outside: dict[str, str]) -> anthropic.Anthropic:
-    return anthropic.Anthropic(base_url=f"http://{outside['model']}", api_key="unused", max_retries=0, timeout=20)
+def anthropic_client(outside: dict[str, str]) -> Iterator[anthropic.Anthropic]:
+    with anthropic.Anthropic(
+        base_url=f"http://{outside['model']}", api_key="unused", max_retries=0, timeout=20
+    ) as client:
+        yield client
 
 
 def test_openai_text_whole_and_in_pieces(openai_client: openai.OpenAI) -> None:
