@@ -39,7 +39,6 @@ from mycelos.proxy.egress.resolve import DnsResolver, Resolver, SystemResolver
 from mycelos.proxy.egress.rules import EgressRules
 from mycelos.proxy.egress_routes import EgressRoutes
 from mycelos.proxy.gateway_door import GatewayDoor
-from mycelos.serving.http_server import HttpServer
 from mycelos.proxy.ledger.database import LedgerError
 from mycelos.proxy.ledger.recorder import Recorder
 from mycelos.proxy.operator_door import OperatorDoor
@@ -48,6 +47,7 @@ from mycelos.proxy.operator_socket import bind_operator_socket, write_operator_t
 from mycelos.proxy.vault.errors import VaultError
 from mycelos.proxy.vault.keys import load_master_key
 from mycelos.proxy.vault.store import Vault
+from mycelos.serving.http_server import HttpServer
 from mycelos.wire.problems import Refusal
 
 if TYPE_CHECKING:

@@ -51,6 +51,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._fault: Exception | None = None
         self._is_reading_paused = False
         self._is_spoiled = False
+        self._keeps_alive = False
         self._wake = asyncio.Event()
         self._writable = asyncio.Event()
         self._writable.set()
@@ -71,8 +72,7 @@ class UpstreamConnection(asyncio.Protocol):
             and not self._delimited_by_close
             and self._transport is not None
             and not self._transport.is_closing()
-            and self._parser is not None
-            and bool(self._parser.should_keep_alive())
+            and self._keeps_alive
         )
 
     @property
@@ -86,7 +86,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._parser = httptools.HttpResponseParser(self)
         self.status, self.headers = 0, []
         self._received = self._interim = self._buffered = self._head_size = 0
-        self._head_complete = self._complete = self._delimited_by_close = False
+        self._head_complete = self._complete = self._delimited_by_close = self._keeps_alive = False
         self._chunks.clear()
         self._wake.clear()
         self._write(head)
@@ -211,8 +211,11 @@ class UpstreamConnection(asyncio.Protocol):
 
     def on_headers_complete(self) -> None:
         """Decide how the body is delimited (RFC 9112, section 6.3)."""
-        status = 0 if self._parser is None else self._parser.get_status_code()
-        if status < 200:
+        if self._parser is None or self._parser.get_http_version() not in {"1.0", "1.1"}:
+            message = "a version of HTTP that was not asked for"
+            raise FramingError(message)
+        status = self._parser.get_status_code()
+        if 100 <= status < 200:
             self._interim += 1
             if status == 101 or self._interim > MAXIMUM_INTERIM:
                 message = "an interim answer that was not asked for"
@@ -228,6 +231,8 @@ class UpstreamConnection(asyncio.Protocol):
             raise FramingError(message)
         self.status = status
         self._head_complete = True
+        # Asked now: at the end of the message the parser has forgotten how it was framed.
+        self._keeps_alive = bool(self._parser.should_keep_alive())
         bodiless = self._method == "HEAD" or status in {204, 304}
         self._delimited_by_close = not bodiless and not encodings and not lengths
         if bodiless:

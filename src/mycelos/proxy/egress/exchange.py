@@ -118,10 +118,12 @@ class Exchange:
             if self._is_read:
                 self._client.release(self.url, self._connection)
                 self.progress.end("ok")
-            elif problem is not None:
-                self.progress.end("failed", problem.problem.code)
             else:
-                self.progress.end("cut", "truncated" if self.progress.is_truncated else "abandoned")
+                self._connection.close()
+                if problem is not None:
+                    self.progress.end("failed", problem.problem.code)
+                else:
+                    self.progress.end("cut", "truncated" if self.progress.is_truncated else "abandoned")
         if count:
             await self._record_scrubbed(count)
 

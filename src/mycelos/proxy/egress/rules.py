@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 import sqlalchemy as sa
 
 from mycelos.proxy.database import EGRESS_RULES, Database
-from mycelos.proxy.egress.url import UrlError, parse_url
+from mycelos.proxy.egress.url import UrlError, UrlPart, parse_url
 from mycelos.proxy.vault.slots import Clock, new_identifier, system_clock, timestamp
 from mycelos.wire.binding import Method
 from mycelos.wire.identifiers import DEFAULT_TENANT, Kind
@@ -170,6 +170,8 @@ def _columns(rule: EgressRule, kid: str) -> dict[str, str | int | None]:
 def _canonical_host(scheme: str, host: str, port: int) -> str:
     written = f"[{host}]" if ":" in host else host
     try:
+        if not host or any(character in host for character in "/?#[]"):
+            raise UrlError(UrlPart.HOST, "a host alone")  # noqa: TRY301 - one refusal for every fault
         url = parse_url(f"{scheme}://{written}:{port}/")
     except UrlError as error:
         raise Refusal(

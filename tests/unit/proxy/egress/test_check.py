@@ -49,7 +49,9 @@ async def verdicts(row: dict[str, Any], guard: Guard) -> list[dict[str, Any]]:
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: f"{row['cat']}: {row['why']}")
-async def test_the_development_set_is_judged_right_in_both_directions(row: dict[str, Any], make_guard: MakeGuard) -> None:
+async def test_the_development_set_is_judged_right_in_both_directions(
+    row: dict[str, Any], make_guard: MakeGuard
+) -> None:
     found = await verdicts(row, make_guard())
     allowed = all(verdict["allowed"] for verdict in found)
     if row["why"] in FOLLOWER_ONLY:

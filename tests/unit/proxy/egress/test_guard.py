@@ -117,7 +117,12 @@ def test_an_opened_host_lifts_its_own_host_and_port_only(make_guard: MakeGuard) 
     guard.judge_host(opened)
     assert guard.judge_addresses(opened, addresses("192.168.1.9"))
     guard.judge_host(parse_url("http://127.0.0.1:8080/"))
-    for other in ("http://ollama.lan:80/", "http://other.lan:11434/", "http://127.0.0.1:8081/", "http://127.0.0.2:8080/"):
+    for other in (
+        "http://ollama.lan:80/",
+        "http://other.lan:11434/",
+        "http://127.0.0.1:8081/",
+        "http://127.0.0.2:8080/",
+    ):
         with pytest.raises(Blocked):
             guard.judge_host(parse_url(other))
 
