@@ -13,9 +13,10 @@ if TYPE_CHECKING:
 
 
 def refusal(events: list[dict[str, Any]]) -> dict[str, Any]:
-    (result,) = [event for event in events if event["kind"] == "tool_result"]
-    assert result["ok"] is False, result
-    return result
+    results = [event for event in events if event["kind"] == "tool_result"]
+    assert results
+    assert not any(result["ok"] for result in results), results
+    return results[0]
 
 
 @pytest.mark.parametrize(
@@ -23,7 +24,7 @@ def refusal(events: list[dict[str, Any]]) -> dict[str, Any]:
     [
         ("please write a comment", "policy_denied", "policy.denied"),
         ("tell me the secret", "policy_denied", "policy.denied"),
-        ("do the theft", "injection_refused", "tool.called"),
+        ("do the theft", "injection_refused", "proxy.binding_violation"),
         ("read the metadata", "ssrf_blocked", "proxy.ssrf_blocked"),
         ("read the loopback", "ssrf_blocked", "proxy.ssrf_blocked"),
         ("malformed", "invalid_request", "tool.failed"),
