@@ -189,7 +189,7 @@ class _Session:
             problem = refusal.problem
             code = problem.code.value
             result = ToolResult(
-                id=frame.id, ok=False, content=f"Refused ({code}): {problem.detail}. {problem.next}", labels=()
+                id=frame.id, ok=False, content=f"Refused ({code}): {problem.detail.rstrip(".")}. {problem.next}", labels=()
             )
         await self._active.journal.append(
             EventKind.TOOL_RESULT,
