@@ -74,6 +74,10 @@ def test_a_fresh_clone_is_installed_runs_and_signs_a_person_in(clone: Clone) -> 
     }  # fmt: skip
     print(json.dumps(report["processes"]))
 
+    # The clone lies below /tmp, where the sandbox has a folder of its own: agents must start all the same.
+    probe = clone.run(".venv/bin/mycelos", "sandbox", "probe")
+    assert probe.returncode == 0, probe.stdout + probe.stderr
+
     # What was installed is the project itself, from a wheel, and no tool of its developers.
     listed = clone.run(".venv/bin/python", "-m", "pip", "list", "--format", "json")
     names = {package["name"].lower() for package in json.loads(listed.stdout)}

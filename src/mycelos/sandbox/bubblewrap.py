@@ -44,11 +44,16 @@ def bubblewrap_arguments(plan: SandboxPlan, program: str, command: list[str]) ->
     if plan.user is not None:
         for capability in _CAPABILITIES_TO_CHANGE_USER:
             arguments += ["--cap-add", capability]
+    # The temporary folder comes first: mounted later, it would hide an installation that lies below it.
+    temporary = [mount for mount in plan.mounts if mount.kind is MountKind.MEMORY]
+    for mount in temporary:
+        arguments += _mount_arguments(mount)
     # Folders that bwrap makes on the way to a target would be closed to the run's own user.
     for folder in _folders_above(plan.mounts):
         arguments += ["--perms", "0755", "--dir", folder]
     for mount in plan.mounts:
-        arguments += _mount_arguments(mount)
+        if mount not in temporary:
+            arguments += _mount_arguments(mount)
     return [*arguments, "--remount-ro", "/", "--chdir", "/", "--", *command]
 
 

@@ -56,3 +56,10 @@ def test_the_callers_path_is_not_asked(tmp_path, monkeypatch: pytest.MonkeyPatch
     (tmp_path / "bwrap").chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
     assert not bubblewrap.find_bubblewrap().startswith(str(tmp_path))
+
+
+def test_the_temporary_folder_comes_first_so_that_it_hides_no_installation_below_it() -> None:
+    found = arguments(None)
+    first = min(found.index(word) for word in ("--dir", "--ro-bind", "--bind", "--dev-bind"))
+    assert found.index("--tmpfs") < first
+    assert found.count("--tmpfs") == 1
