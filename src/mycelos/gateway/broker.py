@@ -188,9 +188,8 @@ class _Session:
         except Refusal as refusal:
             problem = refusal.problem
             code = problem.code.value
-            result = ToolResult(
-                id=frame.id, ok=False, content=f"Refused ({code}): {problem.detail.rstrip(".")}. {problem.next}", labels=()
-            )
+            reason = f"Refused ({code}): {problem.detail.rstrip('.')}. {problem.next}"
+            result = ToolResult(id=frame.id, ok=False, content=reason, labels=())
         await self._active.journal.append(
             EventKind.TOOL_RESULT,
             {
