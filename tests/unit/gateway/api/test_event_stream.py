@@ -6,8 +6,8 @@ import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
-
 from gateway_page import WAIT
+
 from mycelos.gateway.api import event_stream
 from mycelos.gateway.api.event_stream import encode_event, resume_after
 from mycelos.gateway.runs.events import EventKind, RunEvent

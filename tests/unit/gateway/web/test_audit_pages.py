@@ -10,13 +10,13 @@ async def test_the_time_line_shows_what_the_ledger_says(page) -> None:
     assert "Nothing yet." in (await client.get("/audit")).text
     page.proxy.entries = [
         {"seq": 4, "at": "2026-11-22T16:05:04.000000Z", "event": "proxy.ssrf_blocked", "phase": "fact",
-         "source": "proxy", "outcome": "denied", "agent": "<i>", "details": {"host": "169.254.169.254", "scheme": "http"}},
+         "source": "proxy", "outcome": "denied", "agent": "<i>", "details": {"host": "169.254.169.254"}},
     ]  # fmt: skip
     text = (await client.get("/audit", params={"show": "suspicious"})).text
     assert page.proxy.query == {"limit": 200, "suspicious": True}
     for words in (
         "A forbidden address was blocked",
-        "http://169.254.169.254",
+        "169.254.169.254",
         "16:05:04",
         "is-suspicious",
         "said by proxy",

@@ -61,7 +61,7 @@ class Seen(HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.add(tag)
-        self.links += [value or "" for name, value in attrs if name not in {"rel"}]
+        self.links += [value or "" for name, value in attrs if name != "rel"]
 
 
 @pytest.mark.parametrize("text", HOSTILE)

@@ -1,7 +1,4 @@
-"""The real page and API on a real socket, over the real store, with a run service and a proxy that tests steer.
-
-Loaded by the conftests of the folders that need it.
-"""
+"""The real page and API on a real socket, over the real store, with a run service and a proxy that tests steer."""
 
 from __future__ import annotations
 

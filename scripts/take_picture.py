@@ -1,0 +1,74 @@
+#!/usr/bin/env python3
+"""Take the README's picture of the chat page from a running system. Starts nothing but the browser.
+
+    scripts/take_picture.py "$(mycelos open)"
+
+Signs in by the one-time link, shows the newest chat (or asks --question and waits for the answer), and writes
+docs/images/chat.png.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from pathlib import Path
+
+from playwright.sync_api import Page, expect, sync_playwright
+
+ROOT = Path(__file__).resolve().parent.parent
+CHROMIUM = Path("/usr/bin/chromium")
+ARGUMENTS = ["--no-sandbox", "--disable-background-networking", "--disable-component-update", "--no-first-run"]
+WAIT_MILLISECONDS = 120_000
+
+
+def main() -> int:
+    """0 when the picture is written; 2 where there is no link or no browser."""
+    parser = argparse.ArgumentParser(description="Take the README's picture from a running system.")
+    parser.add_argument("link", help="what `mycelos open` printed")
+    parser.add_argument("--question", help="ask this first; otherwise the newest chat is shown")
+    parser.add_argument("--output", type=Path, default=ROOT / "docs" / "images" / "chat.png")
+    parser.add_argument("--dark", action="store_true", help="in the dark colours")
+    options = parser.parse_args()
+    found = re.search(r"https?://[^\s/]+/login\?code=[A-Za-z0-9_-]+", options.link)
+    if not found:
+        print("there is no one-time link in that text; give it what `mycelos open` prints", file=sys.stderr)
+        return 2
+    if not CHROMIUM.exists():
+        print("Debian's chromium is needed: apt-get install chromium", file=sys.stderr)
+        return 2
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        page = browser.new_page(
+            viewport={"width": 1280, "height": 800},
+            device_scale_factor=2,
+            color_scheme="dark" if options.dark else "light",
+        )
+        page.set_default_timeout(WAIT_MILLISECONDS)
+        show_chat(page, found[0], options.question)
+        options.output.parent.mkdir(parents=True, exist_ok=True)
+        page.screenshot(path=options.output)
+        browser.close()
+    print(options.output)
+    return 0
+
+
+def show_chat(page: Page, link: str, question: str | None) -> None:
+    """Sign in and bring a finished conversation onto the page."""
+    page.goto(link)
+    page.get_by_role("button", name="Sign in").click()
+    new_chat = page.get_by_role("link", name="New chat")
+    expect(new_chat).to_be_visible()
+    if question:
+        page.get_by_label("Message").fill(question)
+        page.get_by_label("Message").press("Enter")
+    else:
+        page.locator(".chats ul a").first.click()
+    # The page of an ended run has its composer back and no live answer.
+    expect(page.locator(".thread article").first).to_be_visible()
+    expect(page.locator("article.is-live")).to_have_count(0, timeout=WAIT_MILLISECONDS)
+    expect(page.get_by_role("button", name="Send")).to_be_visible()
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
