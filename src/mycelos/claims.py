@@ -38,7 +38,7 @@ CLAIMS: Final = (
         "F1", "A security check that fails denies the action.",
         "Faults of the kernel and of the hardware.",
         sentences=("Security", "Security in Mycelos is", "Every component is built"),
-        commands=("prove", "doctor", "status"),
+        commands=("prove", "doctor", "status", "config"),
         attacks=(_PROBED, _BROKEN + "test_f1_a_proxy_that_goes_on_without_its_ledger_is_seen"),
     ),
     Claim(
@@ -61,10 +61,10 @@ CLAIMS: Final = (
         "D3", "With the gateway's bearer nobody obtains a credential, changes one, or uses one where it is not bound.",
         "What a bound API itself hands out.",
         sentences=("It cannot decrypt credentials",),
-        commands=("gateway", "model"),
+        commands=("model",),
         variables=("MYCELOS_PROXY_TOKEN",),
         events=("gateway.started", "model.changed", "proxy.binding_violation"),
-        attacks=(_PROBED, _BROKEN + "test_d3_a_bearer_that_may_change_credentials_is_seen"),
+        attacks=(_PROBED, _BROKEN + "test_d3_a_proxy_that_ignores_bindings_is_seen"),
     ),
     Claim(
         "D4", "Without Docker the kernel holds the same walls around the gateway.",
@@ -121,7 +121,7 @@ CLAIMS: Final = (
         "I1", "No credential reaches a model.",
         "A reversible transformation by the upstream; an MCP server that was given the value.",
         sentences=("Credential isolation", "No credential ever appears", "- LLM prompts"),
-        commands=("chat", "run", "demo", "local"),
+        commands=("chat", "demo", "local"),
         events=("proxy.response_scrubbed", "chat.created", "chat.deleted"),
         deferred="Scrubbing stands and is tested; the canary run over every encoding comes with the egress.",
     ),
@@ -178,7 +178,6 @@ CLAIMS: Final = (
         "P2", "A tool's arguments pass the policy before they reach its handler.",
         "A gateway that was taken over: its calls meet the proxy's own rules.",
         sentences=("Tool call arguments pass",),
-        commands=("approval",),
         events=(
             "policy.allowed", "policy.denied", "policy.asked", "tool.called", "tool.failed",
             "approval.granted", "approval.refused", "approval.expired",

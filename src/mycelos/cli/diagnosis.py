@@ -186,10 +186,10 @@ def _certificates(_layout: DataLayout) -> list[Diagnosis]:
     count = len(ssl.create_default_context().get_ca_certs())
     paths = ssl.get_default_verify_paths()
     # A folder of certificates is read when one is looked for: nothing is loaded before.
-    folder = Path(paths.capath) if isinstance(paths.capath, str) else None
-    has_folder = folder is not None and folder.is_dir() and any(folder.iterdir())
+    folder = Path(paths.openssl_capath)
+    has_folder = folder.is_dir() and any(folder.iterdir())
     if count or has_folder:
-        return [Diagnosis("certificates", State.OK, f"roots from {paths.cafile or paths.capath}")]
+        return [Diagnosis("certificates", State.OK, f"roots from {paths.cafile if count else folder}")]
     fix = "Install them: apt install ca-certificates"
     return [Diagnosis("certificates", State.FAILED, "no certificate authority is trusted here", fix)]
 

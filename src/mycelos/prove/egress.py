@@ -29,7 +29,9 @@ def probe_addresses(_installation: Installation) -> list[Finding]:
     """Each address of `REFUSED`, with the rules wide open, then the opened one as the control."""
     with Upstream() as opened, Upstream() as private, Twin(opened.port) as twin:
         twin.operator.egress_rules(SetWeb(enabled=True))
-        twin.operator.egress_rules(AddRule(method=Method.GET, scheme="http", host="127.0.0.1", port=opened.port))
+        # Even a rule that names the private listener does not open it.
+        for port in (opened.port, private.port):
+            twin.operator.egress_rules(AddRule(method=Method.GET, scheme="http", host="127.0.0.1", port=port))
         control = twin.use(f"http://127.0.0.1:{opened.port}/control", with_credential=False)
         if control.status != 200 or len(opened.requests) != 1:
             message = "the twin does not reach its opened host, so refusals would show nothing"

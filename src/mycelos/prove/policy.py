@@ -12,6 +12,7 @@ import msgspec
 from mycelos.gateway.broker import Broker
 from mycelos.gateway.recorder import Recorder
 from mycelos.gateway.runs.active_run import ActiveRun
+from mycelos.gateway.runs.failure import RunFailure
 from mycelos.gateway.runs.frame_channel import FrameChannel
 from mycelos.gateway.tools.permit import Permit
 from mycelos.gateway.tools.registry import Registry, Tool, ToolAnswer
@@ -101,22 +102,30 @@ class _House:
     async def run(self, *calls: ToolCall) -> list[str]:
         """Serve a runner that makes these calls one after the other; what was done, in order."""
         ours, runners = socket.socketpair()
-        runners.settimeout(_SECONDS)
         ours.setblocking(False)
+        runners.setblocking(False)
         active = ActiveRun(
             run=cast("Any", _Named()), agent=cast("Any", _Named(capabilities=("probe.read",))),
             model=cast("Any", None), messages=(), limits=Limits(model_requests=9, tool_calls=9, answer_characters=9),
             journal=cast("Any", _Journal()),
-        )  # fmt: skip
+        )
         with ours, runners:
-            serving = asyncio.gather(self.broker.serve(active, FrameChannel(ours)), return_exceptions=True)
-            for frame in (*calls, Done(True, "answered", "")):
-                await asyncio.to_thread(runners.sendall, encode_frame(msgspec.json.encode(frame)))
-                if isinstance(frame, ToolCall):
-                    await asyncio.to_thread(runners.recv, 65536)
-            async with asyncio.timeout(_SECONDS):
-                await serving
+            try:
+                async with asyncio.timeout(_SECONDS), asyncio.TaskGroup() as both:
+                    both.create_task(self.broker.serve(active, FrameChannel(ours)))
+                    both.create_task(_converse(runners, calls))
+            except* (RunFailure, Refusal, RuntimeError):
+                # The broker may end a run for good reasons; what it did before is what is looked at.
+                self.steps.append("the run was ended")
         return self.steps
+
+
+async def _converse(runner: socket.socket, calls: tuple[ToolCall, ...]) -> None:
+    loop = asyncio.get_running_loop()
+    for call in calls:
+        await loop.sock_sendall(runner, encode_frame(msgspec.json.encode(call)))
+        await loop.sock_recv(runner, 65536)
+    await loop.sock_sendall(runner, encode_frame(msgspec.json.encode(Done(True, "answered", ""))))
 
 
 def probe_broker(_installation: Installation) -> list[Finding]:

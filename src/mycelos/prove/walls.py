@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from mycelos.prove.outcome import Finding
+from mycelos.prove.outcome import CannotShowError, Finding
 from mycelos.sandbox.errors import SandboxRefused
 from mycelos.sandbox.probe import ProbeReport, gateway_probes, run_probes
 
@@ -79,8 +79,8 @@ def _environment(name: str, pid: int) -> Finding:
         environment = Path(f"/proc/{pid}/environ").read_bytes()
     except PermissionError:
         return Finding(tried, "it cannot be read, not even by its owner", held=True)
-    except OSError as error:
-        return Finding(tried, f"the process is gone ({type(error).__name__})", held=False)
+    except OSError:
+        raise _gone(name) from None
     names = {entry.partition(b"=")[0].decode("utf-8", "replace") for entry in environment.split(b"\0") if entry}
     keys = sorted(name for name in names if name.startswith("MYCELOS_MASTER_KEY"))
     return Finding(tried, f"it has {', '.join(keys)}" if keys else "it is not there", held=not keys)
@@ -90,8 +90,8 @@ def _is_confined(name: str, installation: Installation) -> Finding:
     tried = f"find the running {name} without its walls"
     try:
         status = Path(f"/proc/{installation.process(name)}/status").read_text(encoding="utf-8", errors="replace")
-    except OSError as error:
-        return Finding(tried, f"the process is gone ({type(error).__name__})", held=False)
+    except OSError:
+        raise _gone(name) from None
     values = dict(re.findall(r"^(Seccomp|NoNewPrivs|CapEff):\s+(\S+)$", status, re.MULTILINE))
     held = (
         values.get("Seccomp") == _SECCOMP_FILTER
@@ -100,3 +100,7 @@ def _is_confined(name: str, installation: Installation) -> Finding:
     )
     shown = ", ".join(f"{key} {value}" for key, value in sorted(values.items()))
     return Finding(tried, shown or "the kernel says nothing of it", held)
+
+
+def _gone(name: str) -> CannotShowError:
+    return CannotShowError(f"the {name} ended while it was looked at; see: mycelos status")
