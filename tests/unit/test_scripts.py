@@ -103,6 +103,7 @@ def _continuous_integration(folder: Path, make: str) -> subprocess.CompletedProc
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / name, folder / name)
     _stub(folder / "scripts", "setup_dev.sh", "exit 0")
+    _stub(folder / "scripts", "setup_model.sh", "exit 0")
     for program, script in {"make": make, "chromium": "exit 0", "dpkg-query": "exit 0", "python3.13": "exit 0"}.items():
         _stub(folder / "bin", program, script)
     return _run("bash", ".ci/run", path=folder / "bin", cwd=folder)
@@ -114,7 +115,7 @@ def test_continuous_integration_ends_with_the_minutes_and_the_summaries(tmp_path
     assert ended.returncode == 0, ended.stdout + ended.stderr
     assert ended.stdout.count("skips: 1") == 3
     assert re.findall(r"^(\S+) +[0-9.]+ minutes$", ended.stdout, re.MULTILINE) == [
-        "system", "environment", "unit-3.13", "test", "test-machine",
+        "system", "environment", "model", "unit-3.13", "test", "test-machine",
     ]  # fmt: skip
     assert ended.stdout.splitlines()[-1] == "==== 12 passed in 1.00s ===="
 

@@ -37,6 +37,7 @@ _COMMANDS: Final = (
     ("doctor", "mycelos.cli.doctor:doctor", "What this machine lacks, each finding with its fix."),
     ("proxy", "mycelos.cli.proxy:app", "The proxy's role alone."),
     ("config", "mycelos.cli.config:app", "The settings in force, and whether they can be used."),
+    ("local", "mycelos.cli.local:app", "A tiny model on this machine, without an account."),
     ("demo", "mycelos.cli.demo:demo", "A tour of the whole system, without any account."),
 )
 

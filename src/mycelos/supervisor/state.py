@@ -18,6 +18,9 @@ from mycelos.configuration.layout import DataLayout
 _START_TIME_FIELD: Final = 19
 """Index of `starttime` in /proc/PID/stat after the command's closing bracket (proc_pid_stat(5), field 22)."""
 
+_ENDED: Final = frozenset({"Z", "X"})
+"""States of a process that its parent has not yet asked about."""
+
 
 class AlreadyRunningError(Exception):
     """Another supervisor holds this data folder."""
@@ -49,13 +52,14 @@ class SupervisorState(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def start_ticks(pid: int) -> int | None:
-    """When the process started, in clock ticks since boot; None when there is no such process."""
+    """When the process started, in clock ticks since boot; None when there is no such process, or it has ended."""
     try:
         text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
     except (FileNotFoundError, ProcessLookupError):
         return None
     # The command's name may hold spaces and brackets: fields are counted from its last bracket.
-    return int(text.rpartition(")")[2].split()[_START_TIME_FIELD])
+    fields = text.rpartition(")")[2].split()
+    return None if fields[0] in _ENDED else int(fields[_START_TIME_FIELD])
 
 
 def boot_id() -> str:

@@ -61,6 +61,15 @@ def test_the_state_of_an_ended_process_is_stale(layout, running):
     assert read_state(layout) is None
 
 
+def test_a_process_that_has_ended_and_was_not_asked_about_is_no_process():
+    ended = os.posix_spawn("/bin/true", ["true"], {})
+    os.waitid(os.P_PID, ended, os.WEXITED | os.WNOWAIT)
+    try:
+        assert start_ticks(ended) is None
+    finally:
+        os.waitpid(ended, 0)
+
+
 def test_the_state_of_an_earlier_process_with_the_same_number_is_stale(layout, running):
     write_state(layout, msgspec.structs.replace(running, start_ticks=running.start_ticks - 1))
     assert read_state(layout) is None
