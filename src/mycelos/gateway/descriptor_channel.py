@@ -68,8 +68,8 @@ class DescriptorChannel:
         return result
 
     def close(self) -> None:
-        """Stop reading and close this end."""
-        if self._loop is not None:
+        """Stop reading and close this end; a second time does nothing."""
+        if self._loop is not None and self._socket.fileno() >= 0:
             self._loop.remove_reader(self._socket.fileno())
         self._socket.close()
 

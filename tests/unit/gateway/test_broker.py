@@ -99,7 +99,8 @@ async def test_with_the_decision_taken_away_the_attack_succeeds(
 @pytest.mark.anyio
 async def test_a_handler_that_fails_unforeseen_ends_the_run_without_its_text(tmp_path: Path) -> None:
     async def explode(_call: Any) -> Any:
-        raise ZeroDivisionError("the library's text")
+        message = "the library's text"
+        raise ZeroDivisionError(message)
 
     async with house(tmp_path) as home:
         await home.grant("web")
