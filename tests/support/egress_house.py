@@ -1,4 +1,4 @@
-"""For tests of egress: the outside on loopback, and the rest of the proxy as it is, with real vault, rules and ledger."""
+"""For tests of egress: the outside on loopback; vault, rules and ledger as they are."""
 
 from __future__ import annotations
 
@@ -13,11 +13,9 @@ from typing import Any
 
 import trustme
 
-from mycelos.configuration.layout import DataLayout
 from mycelos.ledger.events import Event
 from mycelos.proxy.egress.call import EgressCall
-from mycelos.proxy.egress.dial import Trust, make_trust
-from mycelos.proxy.egress.guard import Guard, OpenedAddresses
+from mycelos.proxy.egress.guard import Guard
 from mycelos.proxy.egress.http_client import Deadlines, HttpClient
 from mycelos.proxy.egress.own_addresses import OwnAddresses
 from mycelos.proxy.egress.pipeline import EgressPipeline
@@ -25,7 +23,7 @@ from mycelos.proxy.egress.quota import QuotaBook
 from mycelos.proxy.egress.rules import EgressRules
 from mycelos.proxy.ledger.recorder import Recorder
 from mycelos.proxy.vault.store import Vault
-from mycelos.wire.binding import Bearer, Binding, Injection, Method, ResponseRule
+from mycelos.wire.binding import Bearer, Binding, Method, ResponseRule
 
 SECRET = "ghp_16C7e42F292c6912E7710c838347Ae178B4a"
 
@@ -104,9 +102,7 @@ async def serve(
         server.close()
         for writer in upstream.writers:
             writer.transport.abort()
-        async with asyncio.timeout(5):
-            while any(not writer.transport.is_closing() for writer in upstream.writers):
-                await asyncio.sleep(0)
+        # One turn of the loop for the handlers to meet the end of their connections.
         await asyncio.sleep(0)
 
 

@@ -149,6 +149,6 @@ class Exchange:
         )
         kept = [(name, self._scrubber.scrub_whole(value)) for name, value in given]
         # What is not rewritten keeps its length; with a matcher at work the length is not known beforehand.
-        if method == "HEAD" or self.status == 304 or not (self._scrubber.is_active or self._decoder.is_active):
+        if method == "HEAD" or not (self._scrubber.is_active or self._decoder.is_active):
             kept += [(name, value) for name, value in self._connection.headers if name == b"content-length"]
         return kept

@@ -139,7 +139,7 @@ async def test_bytes_that_nobody_asked_for_close_an_idle_connection() -> None:
         assert connection.is_reusable
         sent.set()
         while connection.is_reusable:
-            await asyncio.sleep(0)
+            await connection._wait()
         connection.close()
 
 
@@ -160,7 +160,7 @@ async def test_a_reader_that_does_not_read_stops_the_sender() -> None:
         connection.begin("GET", b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
         await connection.wait_head()
         while not connection._is_reading_paused:
-            await asyncio.sleep(0)
+            await connection._wait()
         assert connection._buffered < 1024 * 1024
         total = 0
         while piece := await connection.read():

@@ -31,7 +31,7 @@ def test_a_line_break_or_nul_never_passes_in_any_form(bad: bytes) -> None:
         with pytest.raises(Refusal) as caught:
             inject(form, bad, URL)
         assert caught.value.problem.code is ProblemCode.INJECTION_REFUSED
-        assert "a" not in {caught.value.problem.detail}
+        assert repr(bad) not in caught.value.problem.detail
     with pytest.raises(Refusal):
         inject(UrlPath(), bad, TEMPLATE)
 

@@ -1,4 +1,4 @@
-"""Fixtures of the egress tests; what they are made of lies in tests/support/egress_house.py."""
+"""Fixtures of the egress tests and the doors; what they are made of lies in tests/support/egress_house.py."""
 
 from __future__ import annotations
 

@@ -1,0 +1,165 @@
+from __future__ import annotations
+
+import base64
+import json
+import os
+import signal
+import socket
+import stat
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from mycelos.configuration.layout import DataLayout
+
+KEY = base64.b64encode(bytes(range(32))).decode()
+TOKEN = "t" * 43
+NONCE = "0" * 32
+
+
+@contextmanager
+def started(
+    layout: DataLayout, *arguments: str, listen: str | None = None, **environment: str
+) -> Iterator[tuple[subprocess.Popen[str], bytes, socket.socket]]:
+    """A proxy process, what it wrote when it was ready, and the gateway's end of its control channel."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    ours.settimeout(20)
+    ready, write = os.pipe()
+    own = {"PATH": "/usr/bin:/bin", "MYCELOS_MASTER_KEY": KEY, "MYCELOS_PROXY_TOKEN": TOKEN} | environment
+    where = ["--listen", listen] if listen else ["--control-fd", str(theirs.fileno())]
+    command = [sys.executable, "-I", "-m", "mycelos.proxy", "--data-dir", str(layout.root), *where]
+    process = subprocess.Popen(
+        [*command, "--ready-fd", str(write), *arguments],
+        pass_fds=(theirs.fileno(), write),
+        env={name: value for name, value in own.items() if value != "ABSENT"},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    os.close(write)
+    theirs.close()
+    try:
+        with os.fdopen(ready, "rb") as stream:
+            yield process, stream.read(), ours
+    finally:
+        process.kill()
+        process.communicate(timeout=20)
+        ours.close()
+
+
+def channel(control: socket.socket) -> socket.socket:
+    control.send(json.dumps({"v": 1, "nonce": NONCE}).encode())
+    _, (descriptor,), _, _ = socket.recv_fds(control, 1024, 4)
+    connected = socket.socket(fileno=descriptor)
+    connected.settimeout(20)
+    return connected
+
+
+def ask(connected: socket.socket, request: str) -> str:
+    connected.sendall(f"{request}\r\nhost: x\r\nAuthorization: Bearer {TOKEN}\r\nMycelos-Protocol: 1\r\n\r\n".encode())
+    found = b""
+    while b"\r\n\r\n" not in found or not found.endswith((b"}", b"]")):
+        found += connected.recv(65536)
+    return found.decode()
+
+
+def test_it_becomes_ready_serves_both_doors_records_its_start_and_stops_cleanly(layout: DataLayout) -> None:
+    with started(layout, MYCELOS_EGRESS_OPEN="127.0.0.1:18080") as (process, ready, control):
+        assert ready == b"ready\n"
+        with channel(control) as connected:
+            assert ask(connected, "GET /healthz HTTP/1.1").endswith('{"status":"ok"}')
+            events = json.loads(ask(connected, "GET /audit/events HTTP/1.1").partition("\r\n\r\n")[2])["entries"]
+        assert [entry["event"] for entry in events] == ["proxy.started", "egress.opened"]
+        assert (events[1]["subject"], events[1]["details"]["port"]) == ("127.0.0.1", 18080)
+        assert stat.S_IMODE(layout.operator_socket.stat().st_mode) == 0o600
+        assert stat.S_IMODE(layout.operator_token.stat().st_mode) == 0o600
+        with socket.socket(socket.AF_UNIX) as door:
+            door.settimeout(20)
+            door.connect(str(layout.operator_socket))
+            assert "401" in ask(door, "GET /status HTTP/1.1")
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(20) == 0
+        assert not layout.operator_socket.exists()
+
+
+def test_its_memory_and_environment_are_closed_and_its_size_at_rest_is_small(layout: DataLayout) -> None:
+    with started(layout) as (process, ready, control):
+        assert ready == b"ready\n"
+        with channel(control) as connected:
+            ask(connected, "GET /healthz HTTP/1.1")
+        status = Path(f"/proc/{process.pid}/status").read_text()
+        resident = int(status.split("VmRSS:")[1].split()[0])
+        assert resident < 90 * 1024, f"{resident} KiB"
+        assert os.stat(f"/proc/{process.pid}/environ").st_uid == 0
+
+
+def test_it_listens_on_a_unix_socket_where_it_is_told_to(layout: DataLayout, short_directory: Path) -> None:
+    path = short_directory / "gateway.sock"
+    with started(layout, listen=f"unix:{path}") as (_, ready, _control):
+        assert ready == b"ready\n"
+        with socket.socket(socket.AF_UNIX) as connected:
+            connected.settimeout(20)
+            connected.connect(str(path))
+            assert ask(connected, "GET /healthz HTTP/1.1").endswith('{"status":"ok"}')
+
+
+def test_it_stops_when_nobody_can_come_any_more(layout: DataLayout) -> None:
+    with started(layout) as (process, ready, control):
+        assert ready == b"ready\n"
+        control.close()
+        assert process.wait(20) == 0
+
+
+@pytest.mark.parametrize(
+    ("environment", "named"),
+    [
+        ({"MYCELOS_PROXY_TOKEN": "ABSENT"}, "MYCELOS_PROXY_TOKEN"),
+        ({"MYCELOS_PROXY_TOKEN": "short"}, "MYCELOS_PROXY_TOKEN"),
+        ({"MYCELOS_MASTER_KEY": "ABSENT"}, "master key"),
+        ({"MYCELOS_MASTER_KEY": "AAAA"}, "MYCELOS_MASTER_KEY"),
+        ({"MYCELOS_EGRESS_OPEN": "169.254.169.254:80"}, "MYCELOS_EGRESS_OPEN"),
+        ({"MYCELOS_EGRESS_OPEN": "127.0.0.1:9100"}, "MYCELOS_EGRESS_OPEN"),
+        ({"MYCELOS_EGRES_OPEN": "x"}, "MYCELOS_EGRESS_OPEN"),
+        ({"MYCELOS_CA_FILE": "/dev/null"}, "MYCELOS_CA_FILE"),
+    ],
+)
+def test_what_it_cannot_start_with_is_one_clear_line_and_exit_code_1(
+    layout: DataLayout, environment: dict[str, str], named: str
+) -> None:
+    with started(layout, **environment) as (process, ready, _):
+        _, text = process.communicate(timeout=20)
+        assert (process.returncode, ready) == (1, b"")
+        assert named in text
+        assert len(text.strip().splitlines()) == 1
+        assert KEY not in text
+        assert "Traceback" not in text
+
+
+def test_another_key_than_the_vaults_stops_the_start_and_leaves_the_vault_as_it_was(layout: DataLayout) -> None:
+    with started(layout) as (process, ready, _):
+        assert ready == b"ready\n"
+        process.send_signal(signal.SIGTERM)
+        process.wait(20)
+    before = layout.vault.read_bytes()
+    other = base64.b64encode(bytes(32)).decode()
+    with started(layout, MYCELOS_MASTER_KEY=other) as (process, ready, _):
+        _, text = process.communicate(timeout=20)
+        assert (process.returncode, ready) == (1, b"")
+        assert len(text.strip().splitlines()) == 1
+    assert layout.vault.read_bytes() == before
+
+
+def test_a_ledger_that_is_damaged_stops_the_start(layout: DataLayout) -> None:
+    with started(layout) as (process, _, _):
+        process.send_signal(signal.SIGTERM)
+        process.wait(20)
+    for path in layout.proxy.glob("ledger.sqlite-*"):
+        path.unlink()
+    layout.ledger.write_bytes(b"this is no database, it is some text" * 100)
+    with started(layout) as (process, ready, _):
+        _, text = process.communicate(timeout=20)
+        assert (process.returncode, ready) == (1, b"")
+        assert len(text.strip().splitlines()) == 1
