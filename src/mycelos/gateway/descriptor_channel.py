@@ -6,6 +6,7 @@ a process that died before this one: it is dropped and its descriptors are close
 
 from __future__ import annotations
 
+import array
 import asyncio
 import os
 import socket
@@ -75,9 +76,7 @@ class DescriptorChannel:
 
     def _read(self) -> None:
         try:
-            data, descriptors, flags, _ = socket.recv_fds(
-                self._socket, DATAGRAM_LIMIT, _MOST_DESCRIPTORS, socket.MSG_CMSG_CLOEXEC
-            )
+            data, descriptors, flags = _receive(self._socket)
         except BlockingIOError:
             return
         except OSError:
@@ -106,6 +105,17 @@ class DescriptorChannel:
     def _refusal(self) -> Refusal:
         code = ProblemCode.PROXY_UNAVAILABLE if self._peer == "proxy" else ProblemCode.SANDBOX_REFUSED
         return Refusal(code, f"The {self._peer} does not answer", "Look at its state: mycelos status")
+
+
+def _receive(channel: socket.socket) -> tuple[bytes, list[int], int]:
+    """One datagram, its descriptors and its flags. `socket.recv_fds` drops its flags, and with them close-on-exec."""
+    numbers = array.array("i")
+    space = socket.CMSG_SPACE(_MOST_DESCRIPTORS * numbers.itemsize)
+    data, ancillary, flags, _ = channel.recvmsg(DATAGRAM_LIMIT, space, socket.MSG_CMSG_CLOEXEC)
+    for level, kind, content in ancillary:
+        if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
+            numbers.frombytes(content[: len(content) - len(content) % numbers.itemsize])
+    return data, list(numbers), flags
 
 
 def _close_all(descriptors: list[int]) -> None:

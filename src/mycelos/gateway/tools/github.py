@@ -24,8 +24,10 @@ _DEFAULT_PORTS: Final = {"https": 443, "http": 80}
 
 # Never a dot segment: each part becomes a segment of the path.
 _PART: Final = "(?!\\.{1,2}(?:/|$))[A-Za-z0-9._-]{1,100}"
-Owner = Annotated[str, msgspec.Meta(pattern=f"^{_PART}$")]
-Repository = Annotated[str, msgspec.Meta(pattern=f"^{_PART}/{_PART}$", description="owner/name of the repository")]
+# `$` alone would let a line feed stand behind it.
+_END: Final = "$(?!\\n)"
+Owner = Annotated[str, msgspec.Meta(pattern=f"^{_PART}{_END}")]
+Repository = Annotated[str, msgspec.Meta(pattern=f"^{_PART}/{_PART}{_END}", description="owner/name of the repository")]
 Limit = Annotated[int, msgspec.Meta(ge=1, le=50)]
 
 
