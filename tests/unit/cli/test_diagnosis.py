@@ -1,0 +1,156 @@
+from __future__ import annotations
+
+import sqlite3
+import ssl
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+
+import pytest
+
+from mycelos.cli import diagnosis
+from mycelos.cli.diagnosis import State
+from mycelos.ledger.events import Event
+from mycelos.proxy.ledger.clock import Moment
+from mycelos.proxy.ledger.recorder import Recorder
+from mycelos.proxy.vault.keys import create_master_key
+from mycelos.sandbox.errors import Layer, SandboxRefused
+from mycelos.supervisor.state import ChildState
+
+
+def one(found, name):
+    (it,) = [diagnosis for diagnosis in found if diagnosis.name == name]
+    return it
+
+
+def test_every_finding_that_is_not_well_has_a_fix(layout):
+    found = diagnosis.examine(layout)
+    assert {"versions", "seccomp", "disk", "clock", "certificates", "routes", "processes"} <= {it.name for it in found}
+    assert [it for it in found if it.state is not State.OK and not it.fix] == []
+
+
+@pytest.mark.parametrize("name", ["master_key", "proxy_token", "operator_file", "vault", "ledger", "gateway_database"])
+def test_a_file_that_others_can_open_is_found_and_its_fix_mends_it(layout, name):
+    create_master_key(layout)
+    path = getattr(layout, name)
+    path.parent.mkdir(mode=0o700, exist_ok=True)
+    path.touch()
+    path.chmod(0o644)
+    found = one(diagnosis._file_modes(layout), "file modes")
+    assert found.state is State.FAILED
+    assert found.fix == f"chmod 600 {path}"
+    path.chmod(int(found.fix.split()[1], 8))
+    assert one(diagnosis._file_modes(layout), "file modes").state is State.OK
+
+
+def test_a_data_folder_that_others_can_write_to_is_found(layout):
+    create_master_key(layout)
+    layout.root.chmod(0o777)
+    assert one(diagnosis._file_modes(layout), "file modes").fix == f"chmod 755 {layout.root}"
+
+
+def test_a_link_in_the_place_of_a_private_file_is_found(layout, tmp_path):
+    layout.master_key.symlink_to(tmp_path / "elsewhere")
+    assert "is a link" in one(diagnosis._file_modes(layout), "file modes").found
+
+
+def test_a_folder_that_was_never_set_up_is_said(layout):
+    assert "mycelos init" in one(diagnosis._file_modes(layout), "master key").fix
+    layout.root.rmdir()
+    assert "mycelos init" in one(diagnosis._file_modes(layout), "data folder").fix
+
+
+@pytest.mark.parametrize(("free", "state"), [(1 << 40, State.OK), (1 << 29, State.WARNING), (1 << 20, State.FAILED)])
+def test_a_full_disk_is_found_before_it_stops_the_ledger(layout, monkeypatch, free, state):
+    monkeypatch.setattr(diagnosis.shutil, "disk_usage", lambda _: SimpleNamespace(free=free))
+    assert diagnosis._disk(layout)[0].state is state
+
+
+def test_a_missing_wall_is_named_by_its_layer(layout, monkeypatch):
+    def refuse(*_):
+        raise SandboxRefused(Layer.LANDLOCK, "the kernel has none", "Use another kernel")
+
+    monkeypatch.setattr(diagnosis, "choose_sandbox", refuse)
+    monkeypatch.setattr(diagnosis.landlock, "require_abi", refuse)
+    for check in (diagnosis._sandbox, diagnosis._landlock):
+        (found,) = check(layout)
+        assert (found.name, found.state, found.fix) == ("landlock", State.WALL_MISSING, "Use another kernel")
+
+
+def test_a_sandbox_with_one_wall_of_two_is_a_warning(layout, monkeypatch):
+    weaker = diagnosis.choose_sandbox(lambda _: None).__class__
+    made = weaker(diagnosis.Mechanism.LANDLOCK, 6, None, "namespaces are refused")
+    monkeypatch.setattr(diagnosis, "choose_sandbox", lambda _: made)
+    assert diagnosis._sandbox(layout)[0].state is State.WARNING
+
+
+def test_a_kernel_without_filters_is_a_missing_wall(layout, monkeypatch):
+    monkeypatch.setattr(diagnosis.Path, "read_text", lambda *_, **__: "log")
+    assert diagnosis._seccomp(layout)[0].state is State.WALL_MISSING
+
+
+def test_a_machine_that_trusts_no_authority_is_found(layout, monkeypatch, tmp_path):
+    monkeypatch.setattr(ssl, "create_default_context", lambda: ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT))
+    paths = ssl.get_default_verify_paths()._replace(openssl_capath=str(tmp_path))
+    monkeypatch.setattr(ssl, "get_default_verify_paths", lambda: paths)
+    assert "ca-certificates" in diagnosis._certificates(layout)[0].fix
+
+
+def test_a_default_route_is_read_from_the_kernel_s_table(tmp_path):
+    table = tmp_path / "route"
+    head = "Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\n"
+    table.write_text(head + "eth0\t0002A8C0\t00000000\t0001\t0\t0\t0\t00FFFFFF\n")
+    assert diagnosis._default_gateways(table) == []
+    table.write_text(head + "eth0\t00000000\t0102000A\t0003\t0\t0\t0\t00000000\n")
+    assert diagnosis._default_gateways(table) == ["10.0.2.1"]
+    assert diagnosis._default_gateways(tmp_path / "none") == []
+
+
+@pytest.mark.parametrize("route", [[], ["192.0.2.1"]])
+def test_a_machine_without_a_way_out_is_a_warning(layout, monkeypatch, route):
+    monkeypatch.setattr(diagnosis, "_default_gateways", lambda _: route)
+    monkeypatch.setattr(diagnosis, "_text_of", lambda _: "nameserver 192.0.2.53")
+    assert diagnosis._routes(layout)[0].state is (State.OK if route else State.WARNING)
+
+
+@pytest.mark.anyio
+async def test_a_clock_behind_the_ledger_is_found(layout):
+    future = (datetime.now(UTC) + timedelta(hours=1)).timestamp()
+    recorder = await Recorder.open(layout.ledger, lambda: Moment(future, 0.0))
+    await recorder.fact(Event.PROXY_STARTED)
+    await recorder.close()
+    assert diagnosis._clock(layout)[0].state is State.WARNING
+    assert diagnosis._ledger(layout)[0].found == "1 entries"
+
+
+def test_a_clock_of_long_ago_is_found(layout, monkeypatch):
+    monkeypatch.setattr(diagnosis.time, "time", lambda: 1_000_000_000.0)
+    assert diagnosis._clock(layout)[0].state is State.FAILED
+
+
+@pytest.mark.anyio
+async def test_a_ledger_without_its_guard_is_found(layout):
+    recorder = await Recorder.open(layout.ledger)
+    await recorder.close()
+    connection = sqlite3.connect(layout.ledger, isolation_level=None)
+    connection.execute("DROP TRIGGER audit_events_no_delete")
+    connection.close()
+    assert "audit_events_no_delete" in diagnosis._ledger(layout)[0].found
+
+
+@pytest.mark.parametrize(
+    ("children", "state"),
+    [
+        ([ChildState("proxy", 1, True, 0)], State.OK),
+        ([ChildState("proxy", 1, True, 2)], State.WARNING),
+        ([ChildState("proxy", None, False, 2)], State.FAILED),
+    ],
+)
+def test_processes_that_are_down_or_came_back_are_found(layout, monkeypatch, children, state):
+    monkeypatch.setattr(diagnosis, "read_state", lambda _: SimpleNamespace(children=tuple(children)))
+    assert diagnosis._processes(layout)[0].state is state
+
+
+def test_a_state_that_cannot_be_read_is_found(layout):
+    layout.run.mkdir()
+    layout.supervisor_state.write_text("{")
+    assert diagnosis._processes(layout)[0].state is State.FAILED
