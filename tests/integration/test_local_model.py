@@ -65,8 +65,9 @@ def test_a_terminal_chat_shows_its_answer(talking_system: RunningSystem) -> None
 def test_its_requests_are_on_record(talking_system: RunningSystem, tiny: str) -> None:
     talking_system.must("model", "test", "tiny")
     entries = talking_system.audit("--type", "proxy.http_request")
-    assert {entry["details"]["port"] for entry in entries} == {int(tiny.partition(":")[2])}
-    assert {entry["phase"] for entry in entries} == {"intent", "outcome"}
+    intents = [entry for entry in entries if entry["phase"] == "intent"]
+    assert {(entry["subject"], entry["details"]["port"]) for entry in intents} == {("127.0.0.1", int(tiny[10:]))}
+    assert [entry["intent_seq"] for entry in entries if entry["phase"] == "outcome"] == [each["seq"] for each in intents]
     talking_system.must("db", "audit", "verify")
 
 

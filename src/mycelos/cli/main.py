@@ -42,8 +42,13 @@ _COMMANDS: Final = (
 )
 
 
-def make_app() -> App:
-    """The command line's parser."""
+def make_app(wanted: str | None = None) -> App:
+    """The command line's parser.
+
+    Args:
+        wanted: the command that is about to be called: it speaks for itself, the others are known by their line here
+            and need not be imported to be listed.
+    """
     app = App(
         name="mycelos",
         help="AI agents that can be trusted with keys. Every command takes --data-dir DIR and --help.",
@@ -56,7 +61,7 @@ def make_app() -> App:
         help_on_error=False,
     )
     for name, place, help_text in _COMMANDS:
-        app.command(place, name=name, help=help_text)
+        app.command(place, name=name, **({} if name == wanted else {"help": help_text}))
     app.register_install_completion_command(help="Shell completion: writes it where your shell looks for it.")
     return app
 
@@ -68,7 +73,7 @@ def run(arguments: Sequence[str]) -> int:
         folder = choose_data_directory(option, os.environ, Path.cwd())
         if folder is not None:
             os.environ[VARIABLE] = folder
-        result = make_app()(rest)
+        result = make_app(next(iter(rest), None))(rest)
     except CycloptsError as error:
         complain(f"{str(error).strip()} See: mycelos --help")
         return ExitCode.WRONG_USAGE
