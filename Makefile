@@ -45,7 +45,7 @@ lock: install ## Write requirements/*.txt anew, nothing newer than a week
 
 picture: install ## docs/images/chat.png from a running system
 	@scripts/setup_machine.sh
-	$(VENV)/bin/python scripts/take_picture.py "$$($(VENV)/bin/mycelos open)"
+	$(VENV)/bin/python scripts/take_picture.py "$$($(VENV)/bin/mycelos open --print)"
 
 reference: install ## docs/reference from the code
 	$(VENV)/bin/python scripts/generate_reference.py

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """Take the README's picture of the chat page from a running system. Starts nothing but the browser.
 
-    scripts/take_picture.py "$(mycelos open)"
+    scripts/take_picture.py "$(mycelos open --print)" --agent gardener --question "What are the open issues?"
 
-Signs in by the one-time link, shows the newest chat (or asks --question and waits for the answer), and writes
-docs/images/chat.png.
+Signs in by the one-time link, asks each question in one chat and waits for its answer (without a question it shows
+the newest chat), and writes docs/images/chat.png.
 """
 
 from __future__ import annotations
@@ -26,7 +26,9 @@ def main() -> int:
     """0 when the picture is written; 2 where there is no link or no browser."""
     parser = argparse.ArgumentParser(description="Take the README's picture from a running system.")
     parser.add_argument("link", help="what `mycelos open` printed")
-    parser.add_argument("--question", help="ask this first; otherwise the newest chat is shown")
+    parser.add_argument("--question", action="append", default=[], help="ask this; may be given several times")
+    parser.add_argument("--agent", default="assistant", help="whom to ask")
+    parser.add_argument("--scroll", type=int, default=0, help="how far above the end to look, in pixels")
     parser.add_argument("--output", type=Path, default=ROOT / "docs" / "images" / "chat.png")
     parser.add_argument("--dark", action="store_true", help="in the dark colours")
     options = parser.parse_args()
@@ -45,7 +47,11 @@ def main() -> int:
             color_scheme="dark" if options.dark else "light",
         )
         page.set_default_timeout(WAIT_MILLISECONDS)
-        show_chat(page, found[0], options.question)
+        show_chat(page, found[0], options.question, options.agent)
+        page.mouse.move(800, 400)
+        page.mouse.wheel(0, -options.scroll)
+        # The wheel is followed within a frame or two.
+        page.wait_for_timeout(500)
         options.output.parent.mkdir(parents=True, exist_ok=True)
         page.screenshot(path=options.output)
         browser.close()
@@ -53,19 +59,25 @@ def main() -> int:
     return 0
 
 
-def show_chat(page: Page, link: str, question: str | None) -> None:
+def show_chat(page: Page, link: str, questions: list[str], agent: str) -> None:
     """Sign in and bring a finished conversation onto the page."""
     page.goto(link)
     page.get_by_role("button", name="Sign in").click()
-    new_chat = page.get_by_role("link", name="New chat")
-    expect(new_chat).to_be_visible()
-    if question:
+    expect(page.get_by_role("link", name="New chat")).to_be_visible()
+    if not questions:
+        page.locator(".chats ul a").first.click()
+        wait_for_end(page, 1)
+    for number, question in enumerate(questions, 1):
+        if number == 1:
+            page.get_by_label("Agent", exact=True).select_option(agent)
         page.get_by_label("Message").fill(question)
         page.get_by_label("Message").press("Enter")
-    else:
-        page.locator(".chats ul a").first.click()
-    # The page of an ended run has its composer back and no live answer.
-    expect(page.locator(".thread article").first).to_be_visible()
+        wait_for_end(page, number)
+
+
+def wait_for_end(page: Page, questions: int) -> None:
+    """Wait until that many questions are answered: no answer is live, and the composer is back."""
+    expect(page.locator(".said.by-person").nth(questions - 1)).to_be_visible()
     expect(page.locator("article.is-live")).to_have_count(0, timeout=WAIT_MILLISECONDS)
     expect(page.get_by_role("button", name="Send")).to_be_visible()
 

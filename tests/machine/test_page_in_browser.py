@@ -98,13 +98,13 @@ async def test_tokens_are_shown_as_they_come_and_the_end_with_its_form(browser: 
         tool="github.write.comment",
         ok=False,
         code="policy_denied",
-        content="It may not.",
+        content="Refused (policy_denied): It may not.",
         labels=[],
     )
     await expect(answer.locator(".card.is-refused .reason")).to_have_text("It may not.")
     await page.runs.say(run, "done", text="There are **three** issues.", code="answered")
     await expect(window.tab.locator("article strong").first).to_have_text("three")
-    await expect(window.tab.get_by_text("should be able to do this")).to_be_visible()
+    await expect(window.tab.get_by_role("link", name="Grant github.write.comment to assistant")).to_be_visible()
     assert window.complaints == []
 
 

@@ -76,7 +76,7 @@ class ToolBlock:
     @property
     def reason(self) -> str:
         """Why it was refused or failed; empty where it was not."""
-        return "" if self.ok is not False else self.content
+        return "" if self.ok is not False else self.content.removeprefix(f"Refused ({self.code}): ")
 
     @property
     def may_grant(self) -> bool:

@@ -41,15 +41,15 @@ async def test_a_conversation_works_without_javascript(page) -> None:
     await page.runs.say(run.id, "tool_call", id="c1", tool="github.write.comment", args={"issue": 7})
     await page.runs.say(
         run.id, "tool_result", id="c1", tool="github.write.comment", ok=False, code="policy_denied",
-        content="The agent may not.", labels=[],
+        content="Refused (policy_denied): The agent may not.", labels=[],
     )  # fmt: skip
     await page.runs.say(run.id, "token", text="It was **refused**.")
     await page.runs.say(run.id, "done", text="It was **refused**.", code="answered")
     ended = (await client.get(place)).text
     assert "noscript" not in ended
     assert "<strong>refused</strong>" in ended
-    assert "The agent may not." in ended
-    assert 'grant <code>github.write.comment</code> on the page <a href="/agents">' in ended
+    assert ">The agent may not.</p>" in ended
+    assert '<a href="/agents">Grant <code>github.write.comment</code> to assistant</a>' in ended
     again = {"form_token": token, "text": "Thanks", "model": "small"}
     assert (await client.post(place, data=again)).headers["location"] == place
     assert len(await page.store.runs.all()) == 2

@@ -74,7 +74,7 @@ function follow(place) {
     part(card, "content").textContent = data.content;
     part(card, "result").hidden = false;
     if (!data.ok) {
-      part(card, "reason").textContent = data.content;
+      part(card, "reason").textContent = data.content.replace(`Refused (${data.code}): `, "");
       part(card, "reason").hidden = false;
     }
   });
