@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+import base64
+import json
+
+import pytest
+
+SECRETS = {
+    "MYCELOS_MASTER_KEY": base64.b64encode(b"0123456789abcdef0123456789abcdef").decode(),
+    "MYCELOS_PROXY_TOKEN": "t" * 43,
+    "MYCELOS_PASSWORD": "correct horse battery",
+    "MYCELOS_PASSWORD_HASH": "$argon2id$v=19$m=65536,t=3,p=4$c29tZXNhbHQ$aGFzaA",
+}
+
+
+def test_settings_are_shown_and_of_secrets_only_whether_they_are_set(mycelos, monkeypatch) -> None:
+    for name, value in SECRETS.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("MYCELOS_EGRESS_OPEN", "ollama.lan:11434")
+    _, table, _ = mycelos("config", "show")
+    _, text, _ = mycelos("config", "show", "--json")
+    shown = json.loads(text)
+    assert shown["egress_open"] == ["ollama.lan:11434"]
+    assert [shown[name] for name in ("master_key", "proxy_token", "password", "password_hash")] == ["set"] * 4
+    for value in (*SECRETS.values(), "0123456789abcdef"):
+        assert value not in table + text
+
+
+def test_settings_that_can_be_used_are_said_to_be(mycelos) -> None:
+    mycelos("init")
+    assert mycelos("config", "check")[:2] == (0, "the settings can be used\n")
+
+
+@pytest.mark.parametrize(
+    ("variables", "code", "word"),
+    [
+        ({"MYCELOS_PROT": "1"}, 2, "MYCELOS_PORT"),
+        ({"MYCELOS_BIND": "0.0.0.0"}, 2, "MYCELOS_PASSWORD"),
+        ({"MYCELOS_PROXY_LISTEN": "127.0.0.1:9110"}, 2, "MYCELOS_PROXY_LISTEN"),
+    ],
+)
+def test_settings_that_cannot_be_used_are_named(mycelos, monkeypatch, variables, code, word) -> None:
+    mycelos("init")
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    found, _, err = mycelos("config", "check")
+    assert found == code
+    assert word in err
+
+
+def test_a_missing_key_is_named(mycelos) -> None:
+    code, _, err = mycelos("config", "check")
+    assert code == 1
+    assert "mycelos init" in err
+
+
+def test_a_bad_operator_file_is_named_with_the_key(mycelos, layout) -> None:
+    mycelos("init")
+    layout.operator_file.write_text("[sandbox]\naccept_mising = []\n")
+    layout.operator_file.chmod(0o600)
+    for words in (("config", "check"), ("config", "show")):
+        code, _, err = mycelos(*words)
+        assert code == 2
+        assert "accept_missing" in err

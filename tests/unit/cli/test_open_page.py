@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+import json
+import stat
+import sys
+
+import pytest
+from scripted_gateway import problem
+
+from mycelos.cli import open_page
+from mycelos.operator.client import OperatorClient, OperatorUnavailableError
+from mycelos.wire.operator import LinkCreated
+from mycelos.wire.problems import ProblemCode, Refusal
+
+LINK = {"url": "http://localhost:9100/login?code=c0de&x", "expires_at": "2026-01-01T00:10:00Z"}
+
+
+@pytest.fixture
+def linking(gateway):
+    gateway.answers["POST /api/auth/link"] = (200, LINK)
+    return gateway
+
+
+def test_a_link_is_printed(mycelos, linking) -> None:
+    assert mycelos("open", "--print")[:2] == (0, LINK["url"] + "\n")
+
+
+def test_a_link_as_json_tells_when_it_ends(mycelos, linking) -> None:
+    assert json.loads(mycelos("open", "--json")[1]) == LINK
+
+
+def test_a_refused_link_is_an_error(mycelos, gateway) -> None:
+    gateway.answers["POST /api/auth/link"] = (403, problem("forbidden", "No.", "Ask.", 403))
+    assert mycelos("open") == (1, "", "mycelos: No. Ask.\n")
+
+
+def test_without_a_system_there_is_no_link(mycelos, layout) -> None:
+    assert mycelos("open")[0] == 1
+
+
+def test_a_link_to_the_vault_page_comes_from_the_operators_door(mycelos, linking, monkeypatch) -> None:
+    monkeypatch.setattr(OperatorClient, "create_link", lambda _: LinkCreated(code="abc", expires_at="soon"))
+    assert mycelos("open", "--operator", "--print")[:2] == (0, "http://localhost:9101/login?code=abc\n")
+    assert linking.asked == []
+
+
+@pytest.mark.parametrize(
+    "error",
+    [Refusal(ProblemCode.FORBIDDEN, "No.", "Ask."), OperatorUnavailableError(detail="No.", next_step="Ask.")],
+)
+def test_a_door_that_refuses_is_an_error(mycelos, linking, monkeypatch, error) -> None:
+    def refuse(_client):
+        raise error
+
+    monkeypatch.setattr(OperatorClient, "create_link", refuse)
+    assert mycelos("open", "--operator") == (1, "", "mycelos: No. Ask.\n")
+
+
+@pytest.fixture
+def desktop(monkeypatch, tmp_path):
+    """A machine with a desktop whose opener writes its arguments down."""
+    opener = tmp_path / "xdg-open"
+    opener.write_text(f'#!/bin/sh\necho "$@" > {tmp_path}/opened\n')
+    opener.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    monkeypatch.setenv("DISPLAY", ":0")
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
+    return tmp_path / "opened"
+
+
+def test_the_browser_gets_a_file_and_no_code_in_its_arguments(layout, linking, desktop) -> None:
+    open_page._open_in_browser(layout, LINK["url"])
+    page = layout.run / "open.html"
+    assert desktop.read_text().split() == [str(page)]
+    assert "code=c0de&amp;x" in page.read_text()
+    assert stat.S_IMODE(page.stat().st_mode) == 0o600
+
+
+def test_without_a_desktop_no_browser_is_started(layout, linking, desktop, monkeypatch) -> None:
+    monkeypatch.delenv("DISPLAY")
+    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+    open_page._open_in_browser(layout, LINK["url"])
+    assert not desktop.exists()

@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+import os
+
+import pytest
+from scripted_gateway import running_state
+
+from mycelos.cli import serve
+from mycelos.supervisor.checks import ServeRefusedError
+
+
+@pytest.mark.parametrize(("code", "shown"), [(0, 0), (1, 1), (2, 2), (3, 3), (77, 1), (139, 1)])
+def test_the_supervisors_code_is_the_commands_and_an_unknown_one_is_a_failure(
+    mycelos, monkeypatch, code, shown
+) -> None:
+    monkeypatch.setattr(serve, "run_supervisor", lambda _environ, _announce: code)
+    assert mycelos("serve")[0] == shown
+
+
+def test_a_refusal_is_one_line_with_its_exit_code(mycelos, monkeypatch) -> None:
+    def refuse(_environ, _announce):
+        message = "no master key; run: mycelos init"
+        raise ServeRefusedError(message, 1)
+
+    monkeypatch.setattr(serve, "run_supervisor", refuse)
+    assert mycelos("serve") == (1, "", "mycelos: no master key; run: mycelos init\n")
+
+
+def test_what_came_up_is_printed_with_a_link_at_the_end(mycelos, gateway, monkeypatch) -> None:
+    gateway.answers["POST /api/auth/link"] = (200, {"url": "http://localhost/login?code=x", "expires_at": "soon"})
+
+    def announce(_environ, say):
+        say(running_state(gateway.port))
+        return 0
+
+    monkeypatch.setattr(serve, "run_supervisor", announce)
+    code, out, _ = mycelos("serve")
+    assert code == 0
+    assert out.splitlines() == [
+        f"proxy      process {os.getpid()}",
+        "gateway    process None",
+        "vault page http://localhost:9101 (sign in with: mycelos open --operator)",
+        f"page       http://localhost:{gateway.port}",
+        "open once  http://localhost/login?code=x",
+    ]
+
+
+def test_a_link_that_cannot_be_made_does_not_stop_the_system(mycelos, gateway, monkeypatch) -> None:
+    def announce(_environ, say):
+        say(running_state(gateway.port))
+        return 0
+
+    monkeypatch.setattr(serve, "run_supervisor", announce)
+    code, out, err = mycelos("serve")
+    assert code == 0
+    assert out.splitlines()[-1].endswith("mycelos open")
+    assert "no one-time link" in err
