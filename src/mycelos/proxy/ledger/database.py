@@ -116,11 +116,14 @@ def open_for_reading(path: Path) -> sqlite3.Connection:
     # A stopped system on a read-only medium has no write-ahead log and lets none be made.
     is_still = not path.with_name(path.name + "-wal").exists() and not os.access(path.parent, os.W_OK)
     uri = f"{path.absolute().as_uri()}?mode=ro{'&immutable=1' if is_still else ''}"
+    connection: sqlite3.Connection | None = None
     try:
         connection = sqlite3.connect(uri, uri=True, timeout=BUSY_TIMEOUT, isolation_level=None, check_same_thread=False)
         connection.text_factory = _text
         connection.execute("SELECT seq FROM audit_events LIMIT 1").fetchone()
     except sqlite3.Error as error:
+        if connection is not None:
+            connection.close()
         message = f"{path} cannot be read as a ledger ({type(error).__name__}); keep the file as evidence"
         raise LedgerError(message) from None
     return connection
