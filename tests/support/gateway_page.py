@@ -17,7 +17,7 @@ import msgspec
 from fastapi import FastAPI
 
 from mycelos.gateway.app import create_app
-from mycelos.gateway.models import ModelCall
+from mycelos.gateway.model_call import ModelCall
 from mycelos.gateway.runs.events import LAST_KINDS, EventKind, RunEvent
 from mycelos.gateway.services import PageSettings, Services
 from mycelos.gateway.store.records import JournalRow, Run, RunState

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 import rfc8785
 
-from mycelos.gateway.models import ModelCall
+from mycelos.gateway.model_call import ModelCall
 from mycelos.gateway.runs.events import EventKind
 from mycelos.gateway.runs.failure import RunFailure
 from mycelos.gateway.runs.frame_channel import invalid_frame

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import argparse
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from mycelos.configuration.environment import ConfigurationError, read_environment
 from mycelos.configuration.layout import DataLayout
+from mycelos.gateway.descriptors import Descriptors
 from mycelos.sandbox.confine import confine_gateway
 from mycelos.sandbox.errors import SandboxRefused
 
@@ -18,20 +18,6 @@ if TYPE_CHECKING:
 
 FAILED: Final = 1
 _MASTER_KEY: Final = "MYCELOS_MASTER_KEY"
-
-
-@dataclass(frozen=True)
-class Descriptors:
-    """What the supervisor handed over: the page's listener, two channels, and where readiness is told."""
-
-    listen: int
-    control: int | None
-    spawner: int
-    ready: int | None
-
-    def kept(self) -> list[int]:
-        """Those that stay open behind the walls."""
-        return [number for number in (self.listen, self.control, self.spawner, self.ready) if number is not None]
 
 
 def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any, Final
 import anthropic
 import httpx2
 
-from mycelos.gateway.models import PLACEHOLDER_KEY, model_not_understood, model_refusal
+from mycelos.gateway.model_call import PLACEHOLDER_KEY, model_not_understood, model_refusal
 from mycelos.gateway.proxy_client.client import refusal_from
 from mycelos.gateway.tools.registry import function_name
 from mycelos.wire.conversation import AssistantMessage, ToolMessage, UserMessage
 from mycelos.wire.problems import REFUSED_HEADER, Refusal
 
 if TYPE_CHECKING:
-    from mycelos.gateway.models import AnswerBuilder, Endpoint, ModelCall
+    from mycelos.gateway.model_call import AnswerBuilder, Endpoint, ModelCall
     from mycelos.wire.conversation import Message
 
 ANSWER_TOKENS: Final = 8192

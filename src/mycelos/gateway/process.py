@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
     from mycelos.configuration.environment import Environment
     from mycelos.configuration.layout import DataLayout
-    from mycelos.gateway.main import Descriptors
+    from mycelos.gateway.descriptors import Descriptors
 
 PROXY_SECONDS: Final = 20.0
 """The proxy may start at the same time: its ledger is waited for this long."""

@@ -6,7 +6,7 @@ from fastapi import APIRouter, Response
 
 from mycelos.gateway.administration import Administration
 from mycelos.gateway.api.schemas import ModelView, NewModel, Tested
-from mycelos.gateway.models import ModelCall
+from mycelos.gateway.model_call import ModelCall
 from mycelos.gateway.services import Services
 from mycelos.gateway.store.records import Model
 from mycelos.wire.conversation import UserMessage
