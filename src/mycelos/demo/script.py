@@ -5,6 +5,7 @@ No intelligence is pretended: each answer that is not a wish for a tool says tha
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -142,5 +143,15 @@ def next_step(choices: tuple[Scenario, ...], person: str, tool_results: int) -> 
 
 
 def fill_in(text: str, result: str) -> str:
-    """Put the last tool's result, shortened, where ``{result}`` stands."""
-    return text.replace("{result}", result[:_QUOTED_CHARACTERS])
+    """Put the last tool's result, shortened, where ``{result}`` stands; a list of issues as a list to read."""
+    return text.replace("{result}", _readable(result)[:_QUOTED_CHARACTERS])
+
+
+def _readable(result: str) -> str:
+    try:
+        found = json.loads(result)
+    except json.JSONDecodeError:
+        return result
+    if not isinstance(found, list) or not all(isinstance(item, dict) and "title" in item for item in found):
+        return result
+    return "\n".join(f"- **{item['title']}** (by {item.get('by')}): {item.get('body')}" for item in found)

@@ -53,3 +53,13 @@ def test_the_theft_tries_the_collecting_page_and_a_private_address_before_it_ans
     addresses = [step.arguments["url"] for step in steps if isinstance(step, Use) and step.arguments]
     assert "collect" in addresses[0]
     assert "169.254.169.254" in addresses[1]
+
+
+def test_a_list_of_issues_is_quoted_as_a_list_to_read() -> None:
+    result = '[{"title": "Moss", "by": "ada", "body": "wet"}, {"title": "Ferns", "by": "bob", "body": "dry"}]'
+    assert fill_in("{result}", result) == "- **Moss** (by ada): wet\n- **Ferns** (by bob): dry"
+
+
+@pytest.mark.parametrize("result", ["[1, 2]", "{}", "no JSON", "[{}]"])
+def test_anything_else_is_quoted_as_it_is(result: str) -> None:
+    assert fill_in("{result}", result) == result
