@@ -34,8 +34,11 @@ def test_the_wheel_holds_every_file_of_the_package(wheel: zipfile.ZipFile) -> No
 
 
 def test_the_wheel_holds_nothing_but_the_package_and_its_description(wheel: zipfile.ZipFile) -> None:
-    tops = {name.partition("/")[0] for name in wheel.namelist()}
-    assert {top for top in tops if not top.endswith(".dist-info")} == {"mycelos"}
+    names = [name for name in wheel.namelist() if ".dist-info/" not in name]
+    # Beside it the locks that `mycelos local install` installs from.
+    data = {name.partition(".data/data/")[2] for name in names if ".data/" in name}
+    assert data == {"share/mycelos/local-model.txt", "share/mycelos/local-model-file.txt"}
+    assert {name.partition("/")[0] for name in names if ".data/" not in name} == {"mycelos"}
     assert not [name for name in wheel.namelist() if "__pycache__" in name]
 
 
