@@ -98,6 +98,7 @@ class SteeredProxy:
         self.entries: list[dict[str, Any]] = []
         self.stored: list[CredentialSummary] = []
         self.is_down = False
+        self.ledger_alarm: str | None = None
 
     async def append(self, request: AppendRequest) -> AppendReceipt:
         if self.is_down:

@@ -28,7 +28,7 @@ class PageSettings:
 
 @dataclass(frozen=True)
 class Services:
-    """The gateway's rooms. ``proxy.head.alarm`` says why the ledger cannot be believed, or is None."""
+    """The gateway's rooms. ``proxy.ledger_alarm`` says why the ledger cannot be believed, or is None."""
 
     store: Store
     runs: RunService

@@ -44,6 +44,7 @@ def record_routes(services: Services) -> APIRouter:
         return Status(
             version=__version__,
             proxy="ok" if await services.proxy.health() else "unavailable",
+            ledger_alarm=services.proxy.ledger_alarm,
             agents=len(await services.store.agents.all()),
             models=len(await services.store.models.all()),
             open_runs=sum(run.is_open for run in await services.store.runs.all()),

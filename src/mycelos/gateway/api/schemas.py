@@ -242,6 +242,7 @@ class Status(Answer):
 
     version: str
     proxy: Literal["ok", "unavailable"]
+    ledger_alarm: str | None
     agents: int
     models: int
     open_runs: int

@@ -46,6 +46,11 @@ class ProxyClient:
             transport=self.transport, base_url=PROXY_ORIGIN, trust_env=False, follow_redirects=False
         )
 
+    @property
+    def ledger_alarm(self) -> str | None:
+        """Why the ledger cannot be believed, or None: a receipt showed that it went back or was replaced."""
+        return None if self.head.alarm is None else self.head.alarm.detail
+
     async def http(self, call: HttpCall) -> HttpAnswer:
         """One request to the outside.
 

@@ -26,6 +26,7 @@ def settings_routes(pages: Pages, services: Services, administration: Administra
         facts = [
             ("Version", __version__),
             ("Proxy", "answers" if is_reachable else "does not answer; see mycelos status"),
+            ("Ledger", services.proxy.ledger_alarm or "grew with each receipt"),
             ("Address", f"{settings.bind}, port {settings.port}"),
             ("Public address", settings.public_url or "none"),
             ("Vault page", settings.operator_url),

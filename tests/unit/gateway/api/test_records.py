@@ -59,6 +59,7 @@ async def test_the_status_says_whether_the_proxy_answers(page) -> None:
     assert (await client.get("/api/status")).json() == {
         "version": __version__,
         "proxy": "ok",
+        "ledger_alarm": None,
         "agents": 1,
         "models": 0,
         "open_runs": 1,
