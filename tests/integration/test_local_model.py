@@ -67,7 +67,9 @@ def test_its_requests_are_on_record(talking_system: RunningSystem, tiny: str) ->
     entries = talking_system.audit("--type", "proxy.http_request")
     intents = [entry for entry in entries if entry["phase"] == "intent"]
     assert {(entry["subject"], entry["details"]["port"]) for entry in intents} == {("127.0.0.1", int(tiny[10:]))}
-    assert [entry["intent_seq"] for entry in entries if entry["phase"] == "outcome"] == [each["seq"] for each in intents]
+    assert [entry["intent_seq"] for entry in entries if entry["phase"] == "outcome"] == [
+        each["seq"] for each in intents
+    ]
     talking_system.must("db", "audit", "verify")
 
 
