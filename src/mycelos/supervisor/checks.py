@@ -15,7 +15,7 @@ from mycelos.configuration.environment import (
 )
 from mycelos.configuration.layout import DataLayout
 
-_WITHOUT_MEANING_HERE: Final = ("MYCELOS_PROXY_URL", "MYCELOS_PROXY_LISTEN", "MYCELOS_DATABASE_URL")
+_WITHOUT_MEANING_HERE: Final = ("MYCELOS_PROXY_URL", "MYCELOS_PROXY_LISTEN", "MYCELOS_DATABASE_URL", "MYCELOS_WITNESS")
 _TOKEN_LIMIT: Final = 1024
 
 
