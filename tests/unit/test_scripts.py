@@ -19,7 +19,7 @@ def _run(*arguments: str | Path, path: Path | None = None, cwd: Path = ROOT) -> 
     """Runs a program; programs in ``path`` come before those of the system."""
     search = os.environ["PATH"] if path is None else f"{path}:{os.environ['PATH']}"
     return subprocess.run(
-        list(map(str, arguments)), cwd=cwd, env={**os.environ, "PATH": search, "MAKEFLAGS": ""},
+        list(map(str, arguments)), cwd=cwd, env={**os.environ, "PATH": search, "MAKEFLAGS": "", "PYENV_ROOT": ""},
         capture_output=True, text=True, timeout=120, check=False,
     )  # fmt: skip
 
@@ -135,4 +135,14 @@ def test_continuous_integration_says_so_where_there_is_no_python_3_13(tmp_path: 
     _stub(tmp_path / "bin", "python3.13", "exit 1")
     ended = _run("bash", ".ci/run", path=tmp_path / "bin", cwd=tmp_path)
     assert "unit-3.13      not run: this machine has no Python 3.13" in ended.stdout
+    assert ended.returncode == 0
+
+
+def test_a_python_3_13_that_pyenv_has_built_is_found_behind_a_shim_that_does_not_start(tmp_path: Path) -> None:
+    _stub(tmp_path / "bin", "pyenv", f"echo {tmp_path}/builds")
+    _stub(tmp_path / "builds" / "versions" / "3.13.7" / "bin", "python3.13", "exit 0")
+    _continuous_integration(tmp_path, 'echo "==== 1 passed in 1s ===="')
+    _stub(tmp_path / "bin", "python3.13", "exit 127")
+    ended = _run("bash", ".ci/run", path=tmp_path / "bin", cwd=tmp_path)
+    assert "not run" not in ended.stdout
     assert ended.returncode == 0
