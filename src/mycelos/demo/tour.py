@@ -12,6 +12,7 @@ import os
 import secrets
 import shlex
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -22,11 +23,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from mycelos.demo.findings import Evidence, judge
+from mycelos.supervisor.supervise import LAUNCHER
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
+    from types import FrameType
 
 _PATIENCE_SECONDS: Final = 60.0
+_ENDED_BY_SIGTERM: Final = 128 + signal.SIGTERM
 _COMMAND: Final = (sys.executable, "-I", "-m", "mycelos.cli.main")
 
 
@@ -83,7 +87,11 @@ class Tour:
         self._say("\n$ mycelos serve")
         with self._log.open("wb") as log:
             process = subprocess.Popen(
-                [*_COMMAND, "serve"], stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=self._environment
+                [*_bound_to_this_process(), *_COMMAND, "serve"],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env=self._environment,
             )
         try:
             self._wait_for_health(process)
@@ -138,7 +146,12 @@ class Tour:
         return remembered
 
 
-def run_tour(*, keep: bool, say: Callable[[str], None] = print) -> int:
+def say_at_once(line: str) -> None:
+    """Print a line now, also where the output goes to a file or another program."""
+    print(line, flush=True)  # noqa: T201 - the tour is what it says
+
+
+def run_tour(*, keep: bool, say: Callable[[str], None] = say_at_once) -> int:
     """Give the tour; 0 when everything was as it must be, 1 otherwise.
 
     Args:
@@ -150,7 +163,7 @@ def run_tour(*, keep: bool, say: Callable[[str], None] = print) -> int:
     # The sandbox's users pass through the folder to their workspaces; what is in it guards itself.
     folder.chmod(0o711)
     try:
-        with _stand_in(token) as outside:
+        with _ended_in_order(), _stand_in(token) as outside:
             say("The outside is a stand-in on loopback: a scripted model (no intelligence), an API in the shape of")
             say("GitHub's, and a thief. Everything else is the real thing.")
             return _give(Tour(folder / "data", outside, token, say), keep=keep, say=say)
@@ -181,7 +194,8 @@ def _give(tour: Tour, *, keep: bool, say: Callable[[str], None]) -> int:
 @contextlib.contextmanager
 def _stand_in(token: str) -> Iterator[dict[str, str]]:
     reading, writing = os.pipe()
-    command = [sys.executable, "-I", "-m", "mycelos.demo.outside", "--ready-fd", str(writing)]
+    module = ("-I", "-m", "mycelos.demo.outside", "--ready-fd", str(writing))
+    command = [*_bound_to_this_process(), sys.executable, *module]
     with subprocess.Popen(command, stdin=subprocess.PIPE, pass_fds=(writing,)) as process:
         try:
             os.close(writing)
@@ -195,6 +209,25 @@ def _stand_in(token: str) -> Iterator[dict[str, str]]:
             yield addresses
         finally:
             process.terminate()
+
+
+@contextlib.contextmanager
+def _ended_in_order() -> Iterator[None]:
+    """Within the block SIGTERM unwinds the tour as Ctrl-C does, so that folder and processes go."""
+
+    def end(_number: int, _frame: FrameType | None) -> None:
+        sys.exit(_ENDED_BY_SIGTERM)
+
+    previous = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+
+
+def _bound_to_this_process() -> tuple[str, ...]:
+    # What the tour starts ends with it, also where it is killed.
+    return (sys.executable, "-I", "-S", LAUNCHER, str(os.getpid()))
 
 
 def _free_port() -> int:

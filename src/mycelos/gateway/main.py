@@ -17,11 +17,12 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 FAILED: Final = 1
+WALL_MISSING: Final = 3
 _MASTER_KEY: Final = "MYCELOS_MASTER_KEY"
 
 
 def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
-    """Run the gateway until SIGTERM; 1 where it cannot or must not start, with one line that says why."""
+    """Run the gateway until SIGTERM; 1 where it cannot start, 3 where a wall is missing, with a line that says why."""
     options = _parse(arguments)
     descriptors = Descriptors(options.listen_fd, options.control_fd, options.spawner_fd, options.ready_fd)
     try:
@@ -34,9 +35,12 @@ def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
         from mycelos.gateway.process import run  # noqa: PLC0415
 
         run(environment, layout, descriptors)
-    except (ConfigurationError, SandboxRefused) as error:
+    except ConfigurationError as error:
         sys.stderr.write(f"mycelos gateway: {error}\n")
         return FAILED
+    except SandboxRefused as refused:
+        sys.stderr.write(f"mycelos gateway: {refused}\n")
+        return WALL_MISSING
     return 0
 
 
