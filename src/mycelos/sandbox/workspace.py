@@ -6,19 +6,22 @@ import contextlib
 import os
 import stat
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from pathlib import Path
+from typing import Final
 
+from mycelos.configuration.layout import DataLayout
 from mycelos.sandbox import kernel
 from mycelos.sandbox.errors import Layer, SandboxRefused, explain
+from mycelos.sandbox.installation import find_installation
 from mycelos.sandbox.plan import Workspace
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 _DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY
 _MODE_FOR_STARTER: Final = 0o700
 _MODE_FOR_RUN_USER: Final = 0o2770
 """The run's user owns it; the group stays the spawner's, so that the gateway can read what the run made."""
+_FOLDERS_OF_ALL: Final = frozenset(
+    {"/boot", "/dev", "/etc", "/home", "/mnt", "/opt", "/proc", "/root", "/run", "/srv", "/sys", "/var"}
+)
 
 
 @dataclass
@@ -70,7 +73,7 @@ def open_workspace(directory: Path, user: int | None) -> OpenWorkspace:
     """Open a folder that a person named, for a command of theirs; with ``user`` it is lent until `give_back`.
 
     Raises:
-        SandboxRefused: it is no folder, is a link, or cannot be given to ``user``.
+        SandboxRefused: it is no folder, is a link, holds what a run must never write, or cannot be given to ``user``.
     """
     try:
         descriptor = os.open(directory, _DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
@@ -79,11 +82,29 @@ def open_workspace(directory: Path, user: int | None) -> OpenWorkspace:
             Layer.WORKSPACE, f"cannot open {directory}: {explain(error)}", "Name a folder that exists"
         ) from None
     found = os.fstat(descriptor)
+    unfit = _unfit(descriptor, lent=user is not None)
+    if unfit is not None:
+        os.close(descriptor)
+        raise SandboxRefused(Layer.WORKSPACE, f"{directory} {unfit}", "Name a folder made for this command")
     if user is None:
         return OpenWorkspace(descriptor, Workspace(str(directory), found.st_dev, found.st_ino, 0))
     opened = _own(descriptor, str(directory), user)
     opened.lent_by = found
     return opened
+
+
+def _unfit(descriptor: int, *, lent: bool) -> str | None:
+    """Why a folder may not be a workspace: what is changed there would outlive the walls, or open the vault."""
+    folder = Path(f"/proc/self/fd/{descriptor}").readlink()
+    for place in find_installation().readable(with_programs=True):
+        if Path(place).is_relative_to(folder) or folder.is_relative_to(place):
+            return f"holds programs that run outside of the sandbox too ({place})"
+    if any(os.path.lexists(DataLayout(above).master_key) for above in (folder, *folder.parents)):
+        return "lies in a data folder of Mycelos"
+    if lent and (str(folder) in _FOLDERS_OF_ALL or os.fstat(descriptor).st_mode & stat.S_IWOTH):
+        # Lending closes a folder to everybody else until the command ends, for good if this process is killed.
+        return "is in use by other users"
+    return None
 
 
 def _own(descriptor: int, path: str, user: int | None) -> OpenWorkspace:

@@ -1,9 +1,11 @@
 import os
 import stat
+import sys
 from pathlib import Path
 
 import pytest
 
+import mycelos
 from mycelos.sandbox.errors import Layer, SandboxRefused
 from mycelos.sandbox.identity import RUN_USERS
 from mycelos.sandbox.workspace import open_run_workspace, open_workspace
@@ -71,3 +73,34 @@ def test_a_lent_folder_is_no_link_and_no_file(tmp_path: Path) -> None:
     for name in ("link", "file", "missing"):
         with pytest.raises(SandboxRefused, match="Name a folder"):
             open_workspace(tmp_path / name, None)
+
+
+def test_no_workspace_holds_programs_or_lies_among_them() -> None:
+    for folder in (
+        Path("/"),
+        Path("/usr/bin"),
+        Path(sys.prefix),
+        Path(sys.prefix).parent,
+        Path(mycelos.__file__).parent,
+    ):
+        before = folder.stat()
+        with pytest.raises(SandboxRefused, match="programs that run outside"):
+            open_workspace(folder, USER)
+        assert (folder.stat().st_uid, folder.stat().st_mode) == (before.st_uid, before.st_mode)
+
+
+def test_no_workspace_lies_in_a_data_folder(tmp_path: Path) -> None:
+    inner = tmp_path / "gateway"
+    inner.mkdir()
+    (tmp_path / ".master_key").touch()
+    for folder in (tmp_path, inner):
+        with pytest.raises(SandboxRefused, match="data folder"):
+            open_workspace(folder, USER)
+
+
+@pytest.mark.skipif(USER is None, reason="only root lends a folder to another user")
+def test_what_others_use_is_not_lent(tmp_path: Path) -> None:
+    tmp_path.chmod(0o1777)
+    for folder in (tmp_path, Path("/home")):
+        with pytest.raises(SandboxRefused, match="other users"):
+            open_workspace(folder, USER)
