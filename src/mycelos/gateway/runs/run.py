@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
-
-import structlog
 
 from mycelos.gateway.runs.events import EventKind
 from mycelos.gateway.runs.failure import RunFailure, internal_failure
@@ -30,7 +29,7 @@ RECORD_SECONDS: Final = 3.0
 """The page is told of an end after this long at most, also while the ledger is out of reach."""
 
 _ENDED_SECONDS: Final = 2.0
-_LOG: Final = structlog.get_logger(__name__)
+_logger: Final = logging.getLogger(__name__)
 _EVENTS: Final = {
     RunState.FINISHED: Event.RUN_FINISHED,
     RunState.FAILED: Event.RUN_FAILED,
@@ -92,8 +91,9 @@ class RunDriver:
             return _failed(failure)
         except Refusal as refusal:
             return _failed(RunFailure.from_refusal(refusal))
-        except Exception as error:  # noqa: BLE001 - ends the run; the library's text goes nowhere, it may hold content
-            _LOG.error("run ended by an unforeseen error", run=active.run.id, error=type(error).__name__)
+        except Exception as error:  # noqa: BLE001 - ends the run
+            # The kind alone: a library's text or a traceback may hold content of the run.
+            _logger.error("run %s ended by an unforeseen %s", active.run.id, type(error).__name__)  # noqa: TRY400
             return _failed(internal_failure())
         if done.ok:
             return Ending(RunState.FINISHED, "answered", text=done.text)
