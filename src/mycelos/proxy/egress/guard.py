@@ -29,6 +29,10 @@ LIFTABLE: Final = frozenset({AddressClass.PRIVATE, AddressClass.LOOPBACK, Addres
 """The classes that an opened host may have. Link-local, metadata and the rest stay refused."""
 
 MAXIMUM_ADDRESSES: Final = 32
+_OPEN_IT: Final = "Use a public host, or open this exact host and port with MYCELOS_EGRESS_OPEN if you run the machine."
+_NEVER_OPENED: Final = "Use a public host; addresses of this kind are never dialled, and no setting opens them."
+_OWN_PORT: Final = "Use another service; a port of Mycelos itself is never dialled, and no setting opens it."
+_CHANGED: Final = "If the change is wanted, restart Mycelos: the addresses of an opened host are pinned at the start."
 
 # Names that mean the machine or the network at hand (RFC 6761, 6762, 7686, 8375, 9476) or a platform's metadata.
 _INTERNAL_SUFFIXES: Final = (
@@ -60,12 +64,11 @@ class Judgement:
 class Blocked(Refusal):
     """The guard's refusal (`ssrf_blocked`). ``address_class`` is empty where a name was refused."""
 
-    def __init__(self, reason: str, address_class: str = "") -> None:
-        super().__init__(
-            ProblemCode.SSRF_BLOCKED,
-            f"Not dialled: {reason}.",
-            "Use a public host, or open this exact host and port with MYCELOS_EGRESS_OPEN if you run the machine.",
-        )
+    def __init__(self, reason: str, address_class: str = "", next_step: str | None = None) -> None:
+        if next_step is None:
+            # What can never be opened must not be advised to be.
+            next_step = _OPEN_IT if address_class in {"", *LIFTABLE} else _NEVER_OPENED
+        super().__init__(ProblemCode.SSRF_BLOCKED, f"Not dialled: {reason}.", next_step)
         self.reason = reason
         self.address_class = address_class
 
@@ -143,9 +146,9 @@ class Guard:
             if pinned is None or judgement.address_class not in LIFTABLE:
                 _block(judgement.reason, judgement.address_class)
             if address not in pinned:
-                _block("an opened host whose addresses have changed since the start", judgement.address_class)
+                _block("an opened host whose addresses have changed since the start", judgement.address_class, _CHANGED)
             if judgement.address_class is not AddressClass.PRIVATE and url.port in self._listener_ports:
-                _block("a port on which Mycelos itself listens", judgement.address_class)
+                _block("a port on which Mycelos itself listens", judgement.address_class, _OWN_PORT)
         return tuple(addresses)
 
     def judge(self, address: IpAddress) -> Judgement:
@@ -156,5 +159,5 @@ class Guard:
         return judgement
 
 
-def _block(reason: str, address_class: str = "") -> NoReturn:
-    raise Blocked(reason, address_class)
+def _block(reason: str, address_class: str = "", next_step: str | None = None) -> NoReturn:
+    raise Blocked(reason, address_class, next_step)

@@ -147,6 +147,18 @@ def test_a_listener_of_mycelos_stays_refused_even_when_pinned(make_guard: MakeGu
         guard.judge_host(parse_url("http://127.0.0.1:9100/"))
 
 
+def test_a_refusal_advises_to_open_only_what_can_be_opened(make_guard: MakeGuard) -> None:
+    guard = make_guard({("x.lan", 80): ["10.0.0.1"]}, listeners=frozenset({9100}))
+    for url, address, advice in (
+        ("http://nas.lan/", "10.0.0.9", "MYCELOS_EGRESS_OPEN"),
+        ("http://y.lan/", "169.254.169.254", "no setting opens"),
+        ("http://x.lan/", "10.0.0.2", "restart Mycelos"),
+    ):
+        with pytest.raises(Blocked) as blocked:
+            guard.judge_addresses(parse_url(url), addresses(address))
+        assert advice in blocked.value.problem.next
+
+
 def test_without_the_table_the_attack_succeeds(make_guard: MakeGuard, monkeypatch: pytest.MonkeyPatch) -> None:
     url = parse_url("http://169.254.169.254/")
     with pytest.raises(Blocked):
