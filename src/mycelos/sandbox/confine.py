@@ -6,8 +6,10 @@ holds the descriptors that it names and can make no other way out.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import resource
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -112,6 +114,7 @@ def _confine(
     program = compile_filter(kind)
     keep = frozenset(keep_descriptors) | _STANDARD
     steps: tuple[tuple[Layer, Callable[[], None]], ...] = (
+        (Layer.DESCRIPTORS, _make_output_write_only),
         (Layer.CAPABILITIES, identity.drop_capabilities),
         (Layer.NO_NEW_PRIVILEGES, _renounce),
         (Layer.LANDLOCK_SCOPE, _require_scopes),
@@ -132,7 +135,31 @@ def _confine(
             raise SandboxRefused(layer, explain(error), "Run: mycelos doctor") from None
         else:
             standing.append(layer)
-    return ConfinementReport(tuple(standing), tuple(dict.fromkeys(missing)))
+    return ConfinementReport(
+        tuple(layer for layer in dict.fromkeys(standing) if layer not in missing), tuple(dict.fromkeys(missing))
+    )
+
+
+def _make_output_write_only() -> None:
+    """Give up reading from standard output and error.
+
+    Started in a terminal, they are that terminal, open for reading too: what a person types there later, a secret
+    for the vault for one, could be read here. A socket, such as the journal's, has nothing of the kind to read.
+    """
+    for descriptor in (1, 2):
+        is_write_only = fcntl.fcntl(descriptor, fcntl.F_GETFL) & os.O_ACCMODE == os.O_WRONLY
+        if is_write_only or stat.S_ISSOCK(os.fstat(descriptor).st_mode):
+            continue
+        try:
+            opened = os.open(f"/proc/self/fd/{descriptor}", os.O_WRONLY | os.O_APPEND | os.O_NOCTTY | os.O_CLOEXEC)
+        except OSError as error:
+            raise SandboxRefused(
+                Layer.DESCRIPTORS,
+                f"the output cannot be opened for writing alone: {explain(error)}",
+                "Send the output to a file or a pipe: mycelos serve 2>&1 | cat",
+            ) from None
+        os.dup2(opened, descriptor)
+        os.close(opened)
 
 
 def _restrict(rules: list[tuple[str | int, int]]) -> None:

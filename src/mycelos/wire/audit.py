@@ -18,7 +18,7 @@ class AppendRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
 
     event: str
     phase: Literal["intent", "outcome", "fact"] = "fact"
-    intent_seq: int | None = None
+    intent_seq: Annotated[int, msgspec.Meta(ge=0, lt=2**53)] | None = None
     principal: Text | None = None
     actor: Text | None = None
     run: Text | None = None

@@ -1,4 +1,5 @@
 import os
+import pty
 import resource
 import signal
 import socket
@@ -60,6 +61,27 @@ def test_a_confined_gateway_serves_stores_receives_and_imports(data: Path) -> No
         finally:
             gateway.send_signal(signal.SIGTERM)
             gateway.wait(WAIT)
+
+
+@pytest.mark.parametrize("wall", [confine_gateway, confine_operator])
+def test_what_is_typed_into_the_terminal_of_the_start_cannot_be_read(data: Path, in_child, wall) -> None:
+    typed, terminal = pty.openpty()
+
+    def confined() -> object:
+        # As the supervisor leaves it: the terminal open both ways, and no session that would stop a reader.
+        os.setsid()
+        os.dup2(terminal, 1)
+        os.dup2(terminal, 2)
+        wall(data, [50])
+        return [outcome(lambda: os.read(1, 100)), outcome(lambda: os.read(2, 100)), os.write(1, b"said"), os.isatty(1)]
+
+    os.write(typed, b"a secret for the vault\n")
+    try:
+        assert in_child(confined) == "['OSError', 'OSError', 4, True]"
+        assert b"said" in os.read(typed, 100)
+    finally:
+        os.close(typed)
+        os.close(terminal)
 
 
 def test_the_gateway_writes_its_own_folder_and_reads_nothing_that_is_kept(data: Path, in_child) -> None:

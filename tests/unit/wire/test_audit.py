@@ -33,6 +33,8 @@ def test_the_golden_messages_are_read_and_written_back_as_the_same_bytes(
         {"args_digest": "ab" * 32 + "\n"},
         {"reason": "x" * 513},
         {"details": []},
+        {"phase": "outcome", "intent_seq": -1},
+        {"phase": "outcome", "intent_seq": 2**63},
     ],
     ids=lambda change: next(iter(change)),
 )

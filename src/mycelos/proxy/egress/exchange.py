@@ -147,7 +147,10 @@ class Exchange:
             set_cookie="drop" if rule is None else rule.set_cookie,
             location_query="keep" if rule is None else rule.location_query,
         )
-        kept = [(name, self._scrubber.scrub_whole(value)) for name, value in given]
+        # A name with a secret in it cannot stand with the replacement's spaces: that header goes.
+        kept = [
+            (name, self._scrubber.scrub_whole(value)) for name, value in given if not self._scrubber.holds_secret(name)
+        ]
         # What is not rewritten keeps its length; with a matcher at work the length is not known beforehand.
         if method == "HEAD" or not (self._scrubber.is_active or self._decoder.is_active):
             kept += [(name, value) for name, value in self._connection.headers if name == b"content-length"]

@@ -67,6 +67,12 @@ class Scrubber:
             return data
         return self._replace(data, self._matcher.find_matches_as_indexes(data), len(data))
 
+    def holds_secret(self, name: bytes) -> bool:
+        """Whether a secret stands in a header's name, which is the same name in either case; counted as found."""
+        found = any(pattern.lower() in name.lower() for pattern in self._patterns)
+        self.count += found
+        return found
+
     def close(self) -> None:
         """Drop the matcher, the patterns and what is held back."""
         self._matcher = self._starts = None

@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, Literal
-from urllib.parse import quote
+from urllib.parse import quote, unquote_to_bytes
 
 import idna
 
@@ -179,9 +179,18 @@ def _v4_address(host: str) -> ipaddress.IPv4Address | None:
 def _parse_path(text: str) -> tuple[str, ...]:
     """One normalisation: escapes of unreserved characters undone, dot segments resolved (RFC 3986, section 6.2.2)."""
     text = quote(_ENCODED_PLACEHOLDER.sub(r"{\1}", text), safe=_ASCII_PRINTABLE, encoding="utf-8")
+    placeholders = text.count(CREDENTIAL_PLACEHOLDER)
+    text = _ESCAPE.sub(_normalise_escape, text)
+    # Asked of the result: undoing escapes can put together what was not there before.
     if _DOUBLE_ESCAPE.search(text):
         raise UrlError(UrlPart.PATH, "no percent sign that is itself escaped before two hexadecimal digits")
-    text = _ESCAPE.sub(_normalise_escape, text)
+    if text.count(CREDENTIAL_PLACEHOLDER) != placeholders or _ENCODED_PLACEHOLDER.search(text):
+        raise UrlError(UrlPart.PATH, "the placeholder without escaped letters")
+    try:
+        # Bytes that are no UTF-8 can be a dot or a slash to a server that decodes them loosely (RFC 3629, section 10).
+        unquote_to_bytes(text).decode("utf-8")
+    except UnicodeDecodeError:
+        raise UrlError(UrlPart.PATH, "escapes that together are UTF-8") from None
     segments: list[str] = []
     given = text.split("/")[1:] if text else [""]
     for index, segment in enumerate(given):

@@ -31,6 +31,17 @@ async def test_the_bindings_response_rule_decides_on_cookies_and_queries(house: 
         assert (kept[b"set-cookie"], kept[b"location"]) == (b"a=b", b"https://x.example/cb?code=1")
 
 
+async def test_a_header_whose_name_is_the_secret_does_not_come_back(house: House) -> None:
+    secret = "Ab3dEf0123456789abCdEf0123456789"
+    async with serve(answer(headers=f"x-{secret}: 1\r\nx-kept: 1\r\n".encode())) as upstream:
+        await house.store(upstream.port, secret=secret)
+        call = call_for(f"http://127.0.0.1:{upstream.port}/", service="github")
+        _, headers, _ = await fetch(house.pipeline(upstream.port), call)
+        assert b"x-kept" in headers
+        assert not any(secret.lower().encode() in name.lower() for name in headers)
+        assert [entry["details"]["count"] for entry in await house.entries("proxy.response_scrubbed")] == [1]
+
+
 async def test_closing_early_ends_the_connection_and_says_so_on_record(house: House) -> None:
     async with serve(answer(bytes(1024 * 1024))) as upstream:
         await house.allow(upstream.port)

@@ -158,6 +158,21 @@ def test_a_guard_that_was_added_is_noticed_too(writer, intruder, path):
         open_for_writing(path)
 
 
+@pytest.mark.parametrize("name", ["sqliteXi", "sqlite_autoindex_audit_events_1"])
+def test_an_index_that_hides_rows_is_noticed_whatever_its_name(writer, intruder, path, name):
+    # Made for some rows only, then declared to be for all: each filter that uses it passes over the others.
+    intruder.execute("CREATE INDEX x ON audit_events(event) WHERE event != 'proxy.ssrf_blocked'")
+    intruder.execute("PRAGMA writable_schema = ON")
+    intruder.execute(
+        "UPDATE sqlite_master SET name = ?, sql = ? WHERE name = 'x'",
+        (name, f"CREATE INDEX {name} ON audit_events(event)"),
+    )
+    intruder.execute("PRAGMA writable_schema = RESET")
+    assert schema_faults(intruder) == [name]
+    with pytest.raises(LedgerError, match=name):
+        open_for_writing(path)
+
+
 def test_another_schema_version_is_refused(writer, intruder, path):
     intruder.execute("PRAGMA user_version = 2")
     with pytest.raises(LedgerError, match="version 2"):

@@ -73,3 +73,28 @@ async def test_a_damaged_file_says_how_far_it_can_be_read(recorder, path):
     path.write_bytes(data)
     with LedgerReader(path) as damaged, pytest.raises(LedgerError, match="damaged"):
         list(damaged.rows())
+
+
+async def test_a_tree_that_makes_searches_miss_rows_is_noticed(recorder, path):
+    for _ in range(60):
+        await recorder.fact(Event.PROXY_HTTP_REQUEST, reason="x" * 400)
+    await recorder.close()
+    connection = sqlite3.connect(path)
+    (size,), (root,) = (
+        connection.execute(statement).fetchone()
+        for statement in ("PRAGMA page_size", "SELECT rootpage FROM sqlite_master WHERE name = 'audit_events'")
+    )
+    connection.close()
+    data = bytearray(path.read_bytes())
+    page = (root - 1) * size
+    # An interior page of a table (https://sqlite.org/fileformat2.html#b_tree_pages): its first key, lowered by two.
+    assert data[page] == 5
+    cell = page + int.from_bytes(data[page + 12 : page + 14], "big")
+    key = data[cell + 4]
+    data[cell + 4] = key - 2
+    path.write_bytes(data)
+    with LedgerReader(path) as bent:
+        assert bent.entry(key) is None, "the attack no longer hides a row"
+        assert bent.after(key - 1, 1)[0].seq > key
+        with pytest.raises(LedgerError, match="a search can miss"):
+            verify(bent.rows(), {})
