@@ -21,6 +21,9 @@ _VARIABLES_INTRODUCTION: Final = f"""\
 An unknown name that begins with `MYCELOS_` is an error that names the nearest one that exists. For a secret,
 `NAME{FILE_SUFFIX}` may give the path of a file that holds it; both at once is an error.
 
+Variables are read at each start and kept nowhere: give them to `scripts/install.sh` and to `mycelos serve` each time.
+`mycelos config check` says whether they can be used.
+
 | variable | meaning | default | secret |
 |---|---|---|---|
 """

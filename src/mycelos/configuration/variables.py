@@ -21,11 +21,20 @@ class Variable:
 
 
 VARIABLES: Final = (
-    Variable("MYCELOS_DATA_DIR", "folder of keys, stores and workspaces", "the platform's data folder"),
+    Variable(
+        "MYCELOS_DATA_DIR",
+        "folder of keys, stores and workspaces",
+        "`./data` where that holds a key, else the platform's data folder",
+    ),
     Variable("MYCELOS_MASTER_KEY", "the master key, 32 bytes in base64; for the proxy only", "", is_secret=True),
     Variable("MYCELOS_PROXY_TOKEN", "the gateway's bearer at the proxy, 32 bytes in base64url", "", is_secret=True),
-    Variable("MYCELOS_PROXY_URL", "where the gateway finds the proxy: http://host:port, unix:/path or fd:N"),
-    Variable("MYCELOS_PROXY_LISTEN", "where the proxy listens for the gateway: host:port or unix:/path"),
+    Variable(
+        "MYCELOS_PROXY_URL", "where the gateway finds the proxy: http://host:port, unix:/path or fd:N; not in host mode"
+    ),
+    Variable(
+        "MYCELOS_PROXY_LISTEN",
+        "where `mycelos proxy serve` listens for the gateway: host:port or unix:/path; not in host mode",
+    ),
     Variable("MYCELOS_BIND", "address of the page", "127.0.0.1"),
     Variable("MYCELOS_PORT", "port of the page", "9100"),
     Variable("MYCELOS_OPERATOR_PORT", "port of the vault page", "9101"),
@@ -34,10 +43,12 @@ VARIABLES: Final = (
     Variable("MYCELOS_PUBLIC_URL", "the page's address as browsers see it, behind TLS"),
     Variable("MYCELOS_TRUSTED_PROXIES", "addresses whose forwarding headers are believed, comma separated"),
     Variable("MYCELOS_EGRESS_OPEN", "exact host:port entries on the LAN or loopback that may be reached"),
-    Variable("MYCELOS_WITNESS", "file or URL that receives each checkpoint"),
+    Variable("MYCELOS_WITNESS", "file or URL that receives each checkpoint; not yet in host mode"),
     Variable("MYCELOS_CA_FILE", "extra roots for upstream TLS"),
     Variable("MYCELOS_DNS", "host:port of the resolver that the proxy asks", "the system's"),
-    Variable("MYCELOS_DATABASE_URL", "SQLAlchemy URL of the stores", "SQLite files in the data folder"),
+    Variable(
+        "MYCELOS_DATABASE_URL", "SQLAlchemy URL of the stores; not yet in host mode", "SQLite files in the data folder"
+    ),
 )
 
 NAMES: Final = frozenset(variable.name for variable in VARIABLES) | {
