@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import select
 import socket
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
@@ -39,9 +40,15 @@ class Channels:
         while True:
             # recv, not recvmsg: descriptors that somebody sends along are closed by the kernel.
             datagram = await loop.sock_recv(self._control, _DATAGRAM)
-            if not datagram:
+            # An empty datagram reads like an end, and the gateway may send one: the kernel says which it was.
+            if not datagram and self._is_closed():
                 return
             await self._answer(datagram)
+
+    def _is_closed(self) -> bool:
+        poller = select.poll()
+        poller.register(self._control, 0)
+        return any(event & (select.POLLHUP | select.POLLERR) for _, event in poller.poll(0))
 
     async def _answer(self, datagram: bytes) -> None:
         try:

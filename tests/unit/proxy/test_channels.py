@@ -57,7 +57,7 @@ async def test_a_request_is_answered_with_its_nonce_and_a_socket_that_is_served(
 
 @pytest.mark.parametrize(
     "datagram",
-    [b"{", b"\xff", b"{}", b'{"v":2,"nonce":"' + NONCE.encode() + b'"}', b'{"v":1,"nonce":"x"}', b"x" * 5000],
+    [b"", b"{", b"\xff", b"{}", b'{"v":2,"nonce":"' + NONCE.encode() + b'"}', b'{"v":1,"nonce":"x"}', b"x" * 5000],
 )
 async def test_what_is_not_a_request_is_dropped_and_the_next_one_is_answered(
     gateway: socket.socket, datagram: bytes
