@@ -123,11 +123,12 @@ def _work(plan: SandboxPlan) -> NoReturn:
         case Execute(arguments):
             try:
                 os.execvpe(arguments[0], list(arguments), plan.environment)  # noqa: S606 - no shell is the point
-            except FileNotFoundError:
+            except (FileNotFoundError, ValueError):
+                # ValueError: an empty name, which names no program.
                 code = _NOT_FOUND_EXIT
             except OSError:
                 code = _NOT_EXECUTABLE_EXIT
-            os.write(2, f"mycelos: cannot execute {arguments[0]}\n".encode())
+            os.write(2, f"mycelos: cannot execute {arguments[0] or 'an empty name'}\n".encode())
             os._exit(code)
 
 

@@ -68,7 +68,7 @@ def test_a_user_that_the_process_cannot_become_is_refused(tmp_path: Path) -> Non
         confined.close()
 
 
-@pytest.mark.parametrize(("command", "code"), [("missing-program", 127), ("/workspace", 126)])
+@pytest.mark.parametrize(("command", "code"), [("missing-program", 127), ("", 127), ("/workspace", 126)])
 def test_a_program_that_cannot_be_executed_ends_as_in_a_shell(tmp_path: Path, command: str, code: int) -> None:
     confined = start(tmp_path, Execute((command,)))
     try:
