@@ -216,7 +216,7 @@ class _Session:
                 raise Refusal(
                     ProblemCode.APPROVAL_REQUIRED,
                     f"{frame.tool} needs a person's word",
-                    "Decide on the approvals page.",
+                    "Nobody can be asked in this version: do it yourself, or change what the agent may do.",
                 )
             case Allow():
                 return await self._call_allowed(frame, decision)
