@@ -54,6 +54,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _MAC_KEY: Final = "ledger-args-mac"
+_ORPHAN_SECONDS: Final = 1.0
 _log = logging.getLogger(__name__)
 
 
@@ -227,6 +228,10 @@ async def _serve(start: Start, server: HttpServer) -> None:
 
 
 async def _serve_channels(control: socket.socket, server: HttpServer, stop: asyncio.Event) -> None:
+    parent = os.getppid()
     await Channels(control, server).serve()
-    _log.warning("the control channel was closed: nobody can come any more")
+    # A hostile gateway can shut the channel down; the operator, who has another door, must then still have it.
+    _log.warning("the control channel was closed: the gateway cannot come any more, the operator can")
+    while os.getppid() == parent:  # noqa: ASYNC110 - the kernel has no event for it that a loop can wait for
+        await asyncio.sleep(_ORPHAN_SECONDS)
     stop.set()

@@ -106,11 +106,14 @@ def test_it_listens_on_a_unix_socket_where_it_is_told_to(layout: DataLayout, sho
             assert ask(connected, "GET /healthz HTTP/1.1").endswith('{"status":"ok"}')
 
 
-def test_it_stops_when_nobody_can_come_any_more(layout: DataLayout) -> None:
+def test_a_gateway_that_shuts_its_channel_down_does_not_close_the_operators_door(layout: DataLayout) -> None:
     with started(layout) as (process, ready, control):
         assert ready == b"ready\n"
-        control.close()
-        assert process.wait(20) == 0
+        control.shutdown(socket.SHUT_RDWR)
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(2)
+        with socket.socket(socket.AF_UNIX) as operator:
+            operator.connect(str(layout.operator_socket))
 
 
 @pytest.mark.parametrize(
