@@ -1,3 +1,4 @@
+import re
 import socket
 import threading
 from typing import Any
@@ -16,13 +17,24 @@ def answer_with(layout: DataLayout, data: bytes) -> tuple[threading.Thread, list
     listener = bind_operator_socket(layout)
     asked: list[bytes] = []
 
+    def whole_request(connection: socket.socket) -> bytes:
+        # The head and the body come apart: an answer in between would break the client's second write off.
+        received = b""
+        while b"\r\n\r\n" not in received:
+            received += connection.recv(65536)
+        head, _, body = received.partition(b"\r\n\r\n")
+        length = re.search(rb"(?i)\r\nContent-Length: (\d+)", head)
+        while length and len(body) < int(length[1]):
+            body += connection.recv(65536)
+        return head + b"\r\n\r\n" + body
+
     def serve() -> None:
         with listener:
             listener.settimeout(20)
             accepted, _ = listener.accept()
             with accepted:
                 accepted.settimeout(20)
-                asked.append(accepted.recv(65536))
+                asked.append(whole_request(accepted))
                 accepted.sendall(data)
                 accepted.shutdown(socket.SHUT_WR)
 
