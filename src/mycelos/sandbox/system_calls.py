@@ -39,7 +39,9 @@ OWN_PROCESS: Final = _names("""
     sched_get_priority_max sched_get_priority_min sched_getattr getrandom exit exit_group set_tid_address arch_prctl
     capget
 """)
-STREAMS: Final = _names("recvfrom shutdown getsockopt setsockopt getsockname getpeername")
+STREAMS: Final = _names("recvfrom getsockopt setsockopt getsockname getpeername")
+"""Using sockets that are there. shutdown(2) is not in it: on a listener or channel that the supervisor keeps for the
+next process, it would last."""
 
 COMMON: Final = FILES | MEMORY | SIGNAL_HANDLING | TIME | WAITING | OWN_PROCESS | STREAMS
 
@@ -54,6 +56,6 @@ PROGRAMS: Final = _names("""
     llistxattr flistxattr setxattr lsetxattr fsetxattr removexattr lremovexattr fremovexattr symlink symlinkat
     memfd_create inotify_init inotify_init1 inotify_add_watch inotify_rm_watch setpriority sched_setaffinity
     sched_setscheduler sched_setparam sched_setattr ioprio_get mlock munlock mlock2 recvmsg setrlimit splice tee
-    vmsplice sync syncfs get_mempolicy prlimit64
+    vmsplice sync syncfs get_mempolicy prlimit64 shutdown
 """)
 """What ordinary command-line programs need besides: starting others, and the attributes of files."""

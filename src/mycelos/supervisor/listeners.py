@@ -38,6 +38,33 @@ def open_listener(variable: str, address: str, port: int) -> socket.socket:
     return listener
 
 
+def reserve_other_loopback(variable: str, port: int) -> socket.socket | None:
+    """Hold ``port`` on ``::1`` without listening: connecting there is refused, and browsers go on to 127.0.0.1.
+
+    Links say ``localhost``, which may mean ``::1`` first. Whoever listened there would be given the one-time code.
+
+    Returns:
+        The socket, to be kept open; None where the machine has no IPv6 loopback, so that nobody can listen there.
+
+    Raises:
+        ListenerError: something listens there already.
+    """
+    try:
+        held = socket.socket(socket.AF_INET6, socket.SOCK_STREAM)
+    except OSError:
+        return None
+    try:
+        # Without SO_REUSEADDR: with it on both sides, Linux would let another program share the port.
+        held.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        held.bind(("::1", port))
+    except OSError as error:
+        held.close()
+        if error.errno == errno.EADDRNOTAVAIL:
+            return None
+        raise ListenerError(_explain(error.errno, variable, "::1", port)) from None
+    return held
+
+
 def _explain(number: int | None, variable: str, host: str, port: int) -> str:
     if number == errno.EADDRINUSE:
         return f"port {port} on {host} is in use; stop what listens there or set {variable} to a free port"

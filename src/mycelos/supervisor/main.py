@@ -20,7 +20,7 @@ from mycelos.supervisor.checks import (
     find_proxy_token,
     require_master_key,
 )
-from mycelos.supervisor.listeners import ListenerError, open_listener
+from mycelos.supervisor.listeners import ListenerError, open_listener, reserve_other_loopback
 from mycelos.supervisor.processes import Descriptors, operator_url, page_url, plan_children
 from mycelos.supervisor.state import (
     AlreadyRunningError,
@@ -105,6 +105,9 @@ def _open_descriptors(settings: Environment, stack: ExitStack) -> Descriptors:
         page = stack.enter_context(open_listener("MYCELOS_PORT", settings.bind, settings.port))
         # Secrets are typed there: the vault page is never offered beyond this machine without TLS.
         vault = stack.enter_context(open_listener("MYCELOS_OPERATOR_PORT", "127.0.0.1", settings.operator_port))
+        _reserve(stack, "MYCELOS_OPERATOR_PORT", settings.operator_port)
+        if settings.bind in {"127.0.0.1", "localhost"}:
+            _reserve(stack, "MYCELOS_PORT", settings.port)
     except ListenerError as error:
         raise ServeRefusedError(str(error), 1) from None
     control = [stack.enter_context(end) for end in socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)]
@@ -117,6 +120,12 @@ def _open_descriptors(settings: Environment, stack: ExitStack) -> Descriptors:
         requests_of_spawner=requests[0].fileno(),
         requests_of_gateway=requests[1].fileno(),
     )
+
+
+def _reserve(stack: ExitStack, variable: str, port: int) -> None:
+    held = reserve_other_loopback(variable, port)
+    if held is not None:
+        stack.enter_context(held)
 
 
 def _describer(settings: Environment) -> Callable[[tuple[ChildState, ...]], SupervisorState]:

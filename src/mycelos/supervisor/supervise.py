@@ -20,6 +20,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Final
 
+from mycelos.supervisor.child_output import ChildOutput
 from mycelos.supervisor.processes import STOP_ORDER, ChildPlan
 from mycelos.supervisor.restarts import RestartHistory
 from mycelos.supervisor.state import ChildState
@@ -81,6 +82,7 @@ class Supervisor:
         self._ready_deadline = ready_deadline
         self._stop_deadline = stop_deadline
         self._selector = selectors.DefaultSelector()
+        self._outputs: dict[int, ChildOutput] = {}
         self._announced = False
         self._exit_code: int | None = None
 
@@ -99,6 +101,8 @@ class Supervisor:
                     self._step()
             finally:
                 self._stop_all()
+                for output in self._outputs.values():
+                    output.finish()
                 self._selector.close()
         return self._exit_code
 
@@ -151,19 +155,24 @@ class Supervisor:
         os.set_blocking(reading, False)
         command = [sys.executable, "-I", *plan.program, *plan.arguments, "--ready-fd", str(writing)]
         launcher = [sys.executable, "-I", "-S", LAUNCHER, str(os.getpid()), *command]
+        output = ChildOutput(lambda line: self._log("child.said", child=plan.role, line=line))
         try:
             child.process = subprocess.Popen(
                 launcher,
                 env=dict(plan.environment),
                 pass_fds=(*plan.descriptors, writing),
                 stdin=subprocess.DEVNULL,
-                stdout=sys.stderr.fileno(),
+                stdout=output.writing,
+                stderr=output.writing,
                 cwd="/",
                 # No controlling terminal: Ctrl-C reaches the supervisor alone, and no child can type into it.
                 start_new_session=True,
             )
         finally:
             os.close(writing)
+            output.close_writing()
+        self._outputs[output.reading] = output
+        self._selector.register(output.reading, selectors.EVENT_READ, lambda: self._on_output(output))
         child.start_again_at = child.ready_since = None
         child.ready_text = b""
         child.started = time.monotonic()
@@ -196,6 +205,11 @@ class Supervisor:
         elif not data or not READY_LINE.startswith(child.ready_text):
             # It closed the pipe without the line, mostly because it is about to end by itself and say why.
             self._close_ready_pipe(child)
+
+    def _on_output(self, output: ChildOutput) -> None:
+        if not output.read():
+            self._selector.unregister(output.reading)
+            del self._outputs[output.reading]
 
     def _on_end(self, child: Child) -> None:
         if child.process is None:
