@@ -16,6 +16,7 @@ EXEMPT: dict[str, str] = {
 """Patterns of modules without a test file of their own, each with the reason."""
 
 OF_THE_WHOLE = {
+    "test_commands_in_texts.py": "every command that a page, a refusal or a help text names",
     "test_documentation.py": "README and docs against the code",
     "test_imports.py": "the borders between the zones",
     "test_locks.py": "requirements/*.txt and pyproject.toml",
