@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 import os
 import sys
@@ -16,10 +17,12 @@ from cyclopts import App, Parameter
 
 from mycelos.cli.audit_table import show_entries
 from mycelos.cli.data_directory import settings_of
+from mycelos.cli.output import complain
 from mycelos.configuration.layout import DataLayout
 from mycelos.ledger.canonical import CanonicalError
 from mycelos.ledger.chain import Head
 from mycelos.ledger.entry import EntryError
+from mycelos.ledger.events import Event
 from mycelos.ledger.export import row_from_line, to_line
 from mycelos.ledger.since import SinceError, parse_since
 from mycelos.ledger.verify import Fault, Verdict, Verification, verify
@@ -37,6 +40,9 @@ FAILED: Final = 1
 WRONG_USAGE: Final = 2
 POLL_INTERVAL: Final = 0.5
 """Seconds between two looks of ``--follow``."""
+
+_TYPES: Final = sorted({*Event, *(event.partition(".")[0] for event in Event)})
+"""Every event, and every area of events."""
 
 app = App(name="audit", help="Look at the ledger of everything that crossed the proxy, and verify it.")
 
@@ -62,6 +68,9 @@ def show(
         moment = parse_since(since, datetime.now(UTC)) if since is not None else None
     except SinceError as error:
         return _fail(f"--since: {error}", WRONG_USAGE)
+    if type_ is not None and type_ not in _TYPES:
+        near = difflib.get_close_matches(type_, _TYPES, n=1, cutoff=0.0)
+        return _fail(f"--type: there is no event {type_}; the nearest one that exists is {near[0]}", WRONG_USAGE)
     wanted = Filter(suspicious=suspicious, since=moment, event=type_, agent=agent, run=run)
     try:
         with LedgerReader(_layout().ledger) as reader:
@@ -151,7 +160,7 @@ def _entries(reader: LedgerReader) -> Iterator[Entry]:
 
 
 def _verify_ledger(layout: DataLayout, remembered: Remembered) -> Verification:
-    if not layout.ledger.exists():
+    if remembered.heads and not layout.ledger.exists():
         # Where a head is remembered, a ledger that is gone altogether is a ledger whose end is missing.
         return verify([], remembered.heads)
     with LedgerReader(layout.ledger) as reader:
@@ -221,5 +230,5 @@ def _json(value: dict[str, Any]) -> str:
 
 
 def _fail(text: str, code: int = FAILED) -> int:
-    print(text, file=sys.stderr)
+    complain(text)
     return code

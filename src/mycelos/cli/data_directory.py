@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import stat
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
@@ -13,6 +16,7 @@ from mycelos.configuration.layout import DataLayout
 OPTION: Final = "--data-dir"
 VARIABLE: Final = "MYCELOS_DATA_DIR"
 _END_OF_OPTIONS: Final = "--"
+_SHOWN_LENGTH: Final = 200
 
 
 def take_data_directory(arguments: Sequence[str]) -> tuple[list[str], str | None]:
@@ -47,6 +51,26 @@ def choose_data_directory(option: str | None, environ: Mapping[str, str], here: 
         return environ[VARIABLE]
     installed = DataLayout(here / "data")
     return str(installed.root) if installed.master_key.is_file() else None
+
+
+def demand_folder(path: Path) -> None:
+    """Check that ``path`` can be a data folder; one that is not there yet can.
+
+    Raises:
+        CommandError: something else lies there, or the system cannot look there.
+    """
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        name = str(path)
+        shown = name if len(name) <= _SHOWN_LENGTH else f"{name[:_SHOWN_LENGTH]}..."
+        message = f"{shown} cannot be the data folder: {os.strerror(error.errno or errno.EIO)}."
+        raise CommandError(message, f"Name another with: {OPTION} DIR") from None
+    if not stat.S_ISDIR(status.st_mode):
+        message = f"{path} is not a folder."
+        raise CommandError(message, f"Name the data folder with: {OPTION} DIR")
 
 
 def settings_of(environ: Mapping[str, str]) -> Environment:

@@ -85,7 +85,9 @@ def web(state: Annotated[Literal["on", "off"], Parameter(help="on or off")], *, 
 
 @app.command
 def check(
-    url: Annotated[str, Parameter(help="a URL, or - for one on each line of standard input")],
+    url: Annotated[
+        str, Parameter(allow_leading_hyphen=True, help="a URL, or - for one on each line of standard input")
+    ],
     *,
     resolve: Annotated[bool, Parameter(negative="", help="ask the resolver too (MYCELOS_DNS)")] = False,
     json: Json = False,
@@ -94,6 +96,9 @@ def check(
 
     Example: ``mycelos egress check http://169.254.169.254/``
     """
+    if url.startswith("-") and url != "-":
+        # The parameter takes a hyphen, and with it what was meant as an option.
+        raise wrong_usage(detail=f'Unknown option: "{url}".', next_step="See: mycelos egress check --help")
     from mycelos.cli.egress_check import check_all
 
     return check_all(url, resolve=resolve, as_json=json, settings=settings_of(os.environ))

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from cyclopts import App, CycloptsError
+from cyclopts import App, ConsumeMultipleError, CycloptsError, MissingArgumentError
 
 from mycelos import __version__
-from mycelos.cli.data_directory import VARIABLE, choose_data_directory, take_data_directory
+from mycelos.cli.data_directory import VARIABLE, choose_data_directory, demand_folder, take_data_directory
 from mycelos.cli.output import CommandError, ExitCode, complain
 
 _INTERRUPTED: Final = 130
@@ -69,13 +70,15 @@ def make_app(wanted: str | None = None) -> App:
 def run(arguments: Sequence[str]) -> int:
     """Run one command line; returns its exit code and never raises."""
     try:
+        _demand_text(arguments)
         rest, option = take_data_directory(arguments)
         folder = choose_data_directory(option, os.environ, Path.cwd())
         if folder is not None:
+            demand_folder(Path(folder))
             os.environ[VARIABLE] = folder
         result = make_app(next(iter(rest), None))(rest)
     except CycloptsError as error:
-        complain(f"{str(error).strip()} See: mycelos --help")
+        complain(_explain(error))
         return ExitCode.WRONG_USAGE
     except CommandError as error:
         complain(str(error))
@@ -84,9 +87,34 @@ def run(arguments: Sequence[str]) -> int:
         # Whoever read the output has gone; the interpreter's own last flush must not complain about it.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return ExitCode.FAILED
+    except OSError as error:
+        complain(f"{error.filename or 'the system'}: {os.strerror(error.errno or errno.EIO)}.")
+        return ExitCode.FAILED
     except KeyboardInterrupt:
         return _INTERRUPTED
     return result if isinstance(result, int) else ExitCode.DONE
+
+
+def _demand_text(arguments: Sequence[str]) -> None:
+    # Bytes that are not UTF-8 arrive as lone surrogates (PEP 383), which no door, file or JSON text can hold.
+    for position, argument in enumerate(arguments, start=1):
+        try:
+            argument.encode()
+        except UnicodeEncodeError:
+            message = f"Argument {position} is not UTF-8 text."
+            raise CommandError(message, exit_code=ExitCode.WRONG_USAGE) from None
+
+
+def _explain(error: CycloptsError) -> str:
+    words = " ".join(("mycelos", *(error.command_chain or ())))
+    text = str(error).strip()
+    if isinstance(error, MissingArgumentError) and not isinstance(error, ConsumeMultipleError):
+        argument = error.argument
+        # The library says the same of an option that is absent and of one that is there without its value.
+        if argument is not None and error.keyword is None and not argument.tokens:
+            positional = argument.field_info.is_positional
+            text = f"{argument.name.lstrip('-').upper() if positional else argument.name} is required."
+    return f"{text} See: {words} --help"
 
 
 def main() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import sys
+import os
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Final
 import cyclopts
 import msgspec
 
+from mycelos.cli.data_directory import settings_of
+from mycelos.cli.output import complain
 from mycelos.sandbox import process, process_tree
 from mycelos.sandbox.errors import SandboxRefused
 from mycelos.sandbox.mechanism import RunUsers, choose_sandbox, start_test
@@ -27,6 +29,7 @@ FAILED: Final = 1
 WRONG_USAGE: Final = 2
 WALL_MISSING: Final = 3
 TIMED_OUT: Final = 124
+_LONGEST_TIMEOUT: Final = 365 * 24 * 3600
 
 app = cyclopts.App(name="sandbox", help="The walls around agents: attack them, or run a command inside.")
 
@@ -47,7 +50,7 @@ def probe(
         Print the results as JSON.
     """
     if profile != "agent":
-        print(f"There is no profile {profile} to probe; use --profile agent", file=sys.stderr)
+        complain(f"There is no profile {profile} to probe; use --profile agent")
         return WRONG_USAGE
     try:
         report = run_probes()
@@ -84,25 +87,31 @@ def run(
         Seconds after which the command is ended, with exit code 124.
     """
     if not command:
-        print("Name a command after --", file=sys.stderr)
+        complain("Name a command after --")
+        return WRONG_USAGE
+    if timeout is not None and not 0 < timeout <= _LONGEST_TIMEOUT:
+        complain(f"--timeout must be a number of seconds above 0 and up to {_LONGEST_TIMEOUT}")
         return WRONG_USAGE
     if profile not in COMMAND_PROFILES:
-        print(f"There is no profile {profile}; there are: {', '.join(COMMAND_PROFILES)}", file=sys.stderr)
+        complain(f"There is no profile {profile}; there are: {', '.join(COMMAND_PROFILES)}")
         return WRONG_USAGE
     try:
         if workspace is not None:
-            return _run(command, profile, workspace.absolute(), timeout)
+            data = settings_of(os.environ).data_directory
+            return _run(command, profile, workspace.absolute(), timeout, data)
         with tempfile.TemporaryDirectory(prefix="mycelos-workspace-") as folder:
             return _run(command, profile, Path(folder), timeout)
     except SandboxRefused as refused:
         return _refused(refused)
 
 
-def _run(command: tuple[str, ...], profile: str, folder: Path, timeout: float | None) -> int:
+def _run(
+    command: tuple[str, ...], profile: str, folder: Path, timeout: float | None, data_directory: Path | None = None
+) -> int:
     process_tree.become_reaper()
     sandbox = choose_sandbox(start_test)
     user = RunUsers().take()
-    opened: OpenWorkspace = open_workspace(folder, user)
+    opened: OpenWorkspace = open_workspace(folder, user, data_directory)
     try:
         plan = sandbox.plan(COMMAND_PROFILES[profile], opened.place, Execute(command), user)
         confined = process.start(plan, channel=None, workspace=opened.descriptor, inherit_output=True)
@@ -116,13 +125,13 @@ def _run(command: tuple[str, ...], profile: str, folder: Path, timeout: float | 
         opened.give_back()
         opened.close()
     if ending is None:
-        print(f"mycelos: ended after {timeout:g} seconds", file=sys.stderr)
+        complain(f"ended after {timeout:g} seconds")
         return TIMED_OUT
     return ending[0]
 
 
 def _refused(refused: SandboxRefused) -> int:
-    print(f"mycelos: {refused}", file=sys.stderr)
+    complain(str(refused))
     return WALL_MISSING
 
 

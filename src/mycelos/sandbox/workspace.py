@@ -69,8 +69,10 @@ def open_run_workspace(data_directory: Path, run: str, user: int | None) -> Open
     return _own(descriptor, str(data_directory / relative), user)
 
 
-def open_workspace(directory: Path, user: int | None) -> OpenWorkspace:
+def open_workspace(directory: Path, user: int | None, data_directory: Path | None = None) -> OpenWorkspace:
     """Open a folder that a person named, for a command of theirs; with ``user`` it is lent until `give_back`.
+
+    ``data_directory`` is the installation's: no folder above or below it will do.
 
     Raises:
         SandboxRefused: it is no folder, is a link, holds what a run must never write, or cannot be given to ``user``.
@@ -82,7 +84,7 @@ def open_workspace(directory: Path, user: int | None) -> OpenWorkspace:
             Layer.WORKSPACE, f"cannot open {directory}: {explain(error)}", "Name a folder that exists"
         ) from None
     found = os.fstat(descriptor)
-    unfit = _unfit(descriptor, lent=user is not None)
+    unfit = _unfit(descriptor, data_directory, lent=user is not None)
     if unfit is not None:
         os.close(descriptor)
         raise SandboxRefused(Layer.WORKSPACE, f"{directory} {unfit}", "Name a folder made for this command")
@@ -93,7 +95,7 @@ def open_workspace(directory: Path, user: int | None) -> OpenWorkspace:
     return opened
 
 
-def _unfit(descriptor: int, *, lent: bool) -> str | None:
+def _unfit(descriptor: int, data_directory: Path | None, *, lent: bool) -> str | None:
     """Why a folder may not be a workspace: what is changed there would outlive the walls, or open the vault."""
     folder = Path(f"/proc/self/fd/{descriptor}").readlink()
     for place in find_installation().readable(with_programs=True):
@@ -101,6 +103,9 @@ def _unfit(descriptor: int, *, lent: bool) -> str | None:
             return f"holds programs that run outside of the sandbox too ({place})"
     if any(os.path.lexists(DataLayout(above).master_key) for above in (folder, *folder.parents)):
         return "lies in a data folder of Mycelos"
+    data = data_directory.resolve() if data_directory is not None and data_directory.exists() else None
+    if data is not None and (data.is_relative_to(folder) or folder.is_relative_to(data)):
+        return f"holds the data folder of Mycelos, or lies in it ({data})"
     if lent and (str(folder) in _FOLDERS_OF_ALL or os.fstat(descriptor).st_mode & stat.S_IWOTH):
         # Lending closes a folder to everybody else until the command ends, for good if this process is killed.
         return "is in use by other users"

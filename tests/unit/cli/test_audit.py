@@ -100,7 +100,15 @@ async def test_json_is_a_list_in_plain_ascii(ledger, capsys):
 
 async def test_a_missing_ledger_is_said(layout, capsys):
     assert call(layout) == 1
-    assert "there is no ledger" in capsys.readouterr().err
+    assert "mycelos: there is no ledger" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("given", "nearest"), [("proxy.bogus", "proxy"), ("run.startd", "run.started"), ("polici", "policy")]
+)
+async def test_an_event_that_does_not_exist_is_wrong_usage_and_the_nearest_is_named(ledger, capsys, given, nearest):
+    assert call(ledger, "--type", given) == 2
+    assert nearest in capsys.readouterr().err.partition("exists is ")[2]
 
 
 async def test_follow_shows_what_comes_and_ends_with_ctrl_c(ledger, capsys, monkeypatch):
@@ -161,8 +169,11 @@ async def test_a_ledger_that_is_gone_is_broken_where_a_head_is_remembered(ledger
     assert "the log is empty" in capsys.readouterr().out
 
 
-async def test_no_ledger_and_no_head_cannot_tell_and_nothing_is_remembered(layout):
-    assert call(layout, "verify") == 6
+async def test_where_there_never_was_a_ledger_nothing_is_said_to_hold(layout, capsys):
+    assert call(layout, "verify") == 1
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert "mycelos serve" in printed.err
     assert not layout.command_line_head.exists()
 
 

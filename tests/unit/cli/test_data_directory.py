@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from mycelos.cli.data_directory import choose_data_directory, settings_of, take_data_directory
+from mycelos.cli.data_directory import choose_data_directory, demand_folder, settings_of, take_data_directory
 from mycelos.cli.output import CommandError, ExitCode
 
 
@@ -46,3 +46,12 @@ def test_settings_that_cannot_be_used_are_wrong_usage() -> None:
     with pytest.raises(CommandError, match="MYCELOS_PORT") as caught:
         settings_of({"MYCELOS_PORT": "nine"})
     assert caught.value.exit_code is ExitCode.WRONG_USAGE
+
+
+def test_a_data_folder_is_a_folder_or_not_there_yet(tmp_path: Path) -> None:
+    demand_folder(tmp_path)
+    demand_folder(tmp_path / "new")
+    (tmp_path / "file").write_text("")
+    for place in (tmp_path / "file", tmp_path / "file" / "below", tmp_path / ("x" * 5000)):
+        with pytest.raises(CommandError, match="--data-dir"):
+            demand_folder(place)

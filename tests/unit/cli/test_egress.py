@@ -1,4 +1,6 @@
+import io
 import json
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -73,6 +75,21 @@ def test_wrong_usage_ends_with_two_and_says_what_to_correct(
     assert code == 2
     assert text.lower() in err.lower()
     assert operator_system.rules.list() == []
+
+
+@pytest.mark.parametrize("arguments", [("-",), ("-", "--json"), ("--json", "-")])
+def test_check_reads_urls_from_standard_input(
+    command: Command, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...]
+) -> None:
+    monkeypatch.setattr(sys, "stdin", io.StringIO("http://10.0.0.1/\nhttps://93.184.216.34/\n"))
+    code, out, _ = command("check", *arguments)
+    assert code == 0
+    assert [json.loads(line)["allowed"] for line in out.splitlines()] == [False, True]
+
+
+def test_an_option_of_check_that_does_not_exist_is_still_refused(command: Command) -> None:
+    assert command("check", "--bogus")[0] == 2
+    assert command("check", "https://a.example/", "--bogus")[0] == 2
 
 
 def test_check_needs_no_running_system(command: Command) -> None:

@@ -65,6 +65,56 @@ def test_wrong_usage_is_one_line_and_code_two(mycelos, words: tuple[str, ...]) -
     assert err.count("\n") == 1
 
 
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        (("model", "add", "x", "--model", "y"), "--url is required. See: mycelos model add --help"),
+        (("model", "add"), "NAME is required."),
+        (("model", "add", "x", "--url"), "--url requires an argument."),
+    ],
+)
+def test_what_is_absent_is_told_from_what_has_no_value(mycelos, words: tuple[str, ...], text: str) -> None:
+    code, _, err = mycelos(*words)
+    assert code == ExitCode.WRONG_USAGE
+    assert text in err
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("agent", "show", "\udcff"),
+        ("model", "remove", "\udcff"),
+        ("db", "audit", "--type", "\udcff"),
+        ("sandbox", "run", "--", "\udcff"),
+        ("status", "--data-dir", "\udcff"),
+    ],
+)
+def test_an_argument_that_is_not_utf8_is_wrong_usage(mycelos, words: tuple[str, ...]) -> None:
+    code, out, err = mycelos(*words)
+    assert (code, out) == (ExitCode.WRONG_USAGE, "")
+    assert f"Argument {words.index(next(w for w in words if not w.isprintable())) + 1} is not UTF-8" in err
+
+
+@pytest.mark.parametrize("words", [("status",), ("stop",), ("db", "audit"), ("db", "audit", "verify")])
+def test_a_data_folder_that_can_be_none_is_one_line(mycelos, tmp_path, words: tuple[str, ...]) -> None:
+    file = tmp_path / "file"
+    file.write_text("")
+    for place in (file, file / "below", "x" * 5000):
+        code, out, err = mycelos(*words, "--data-dir", str(place))
+        assert (code, out) == (ExitCode.FAILED, "")
+        assert err.startswith("mycelos: ")
+        assert err.count("\n") == 1
+        assert len(err) < 500
+
+
+def test_what_the_system_refuses_is_one_line_with_the_place(mycelos, monkeypatch) -> None:
+    def action():
+        raise OSError(28, "No space left on device", "/data/x")
+
+    _app_that(monkeypatch, action)
+    assert mycelos("x") == (1, "", "mycelos: /data/x: No space left on device.\n")
+
+
 def test_the_folder_of_the_option_reaches_the_command(mycelos, tmp_path) -> None:
     code, _, err = mycelos("status", "--data-dir", str(tmp_path / "elsewhere"))
     assert code == ExitCode.FAILED

@@ -11,10 +11,12 @@ WAIT = 120
 
 
 def mycelos_sandbox(
-    *arguments: str, without: tuple[str, ...] = (), wrap=lambda command: command
+    *arguments: str, without: tuple[str, ...] = (), wrap=lambda command: command, data_directory: Path | None = None
 ) -> subprocess.CompletedProcess[str]:
     command = wrap(on_machine("sandbox_cli", *arguments, without=without))
     environment = {"PATH": os.environ["PATH"], "MYCELOS_TEST_SECRET": "of the person"}
+    if data_directory is not None:
+        environment["MYCELOS_DATA_DIR"] = str(data_directory)
     return subprocess.run(
         command, capture_output=True, text=True, timeout=WAIT, check=False, env=environment, stdin=subprocess.DEVNULL
     )
@@ -38,6 +40,15 @@ def test_a_command_writes_the_folder_that_it_was_given_and_no_other(tmp_path: Pa
     assert (given / "made").read_text() == "made\n"
     assert [path.name for path in tmp_path.iterdir()] == ["given"]
     assert given.stat().st_uid == owner
+
+
+def test_a_folder_above_the_data_folder_is_no_workspace(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    arguments = ("run", "--workspace", str(tmp_path), "--", "true")
+    refused = mycelos_sandbox(*arguments, data_directory=tmp_path / "data")
+    assert refused.returncode == 3
+    assert "holds the data folder" in refused.stderr
+    assert mycelos_sandbox(*arguments).returncode == 0
 
 
 @pytest.mark.parametrize("profile", ["tools", "agent"])
@@ -74,7 +85,12 @@ def command_line(process: Path) -> bytes:
     [
         (("run",), "Name a command"),
         (("run", "--profile", "root", "--", "true"), "there are: agent, tools"),
-        (("probe", "--profile", "tools"), "no profile tools"),
+        (("probe", "--profile", "tools"), "mycelos: There is no profile tools"),
+        (("run", "--timeout", "-1", "--", "true"), "above 0"),
+        (("run", "--timeout", "0", "--", "true"), "above 0"),
+        (("run", "--timeout", "nan", "--", "true"), "above 0"),
+        (("run", "--timeout", "1e400", "--", "true"), "above 0"),
+        (("run", "--timeout", "1e300", "--", "true"), "above 0"),
     ],
 )
 def test_wrong_usage_says_what_is_right(arguments: tuple[str, ...], words: str) -> None:

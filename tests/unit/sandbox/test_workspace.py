@@ -98,6 +98,19 @@ def test_no_workspace_lies_in_a_data_folder(tmp_path: Path) -> None:
             open_workspace(folder, USER)
 
 
+def test_no_workspace_lies_above_or_below_the_data_folder_that_was_named(tmp_path: Path) -> None:
+    data = tmp_path / "above" / "data"
+    inner = data / "gateway"
+    beside = tmp_path / "beside"
+    for folder in (inner, beside):
+        folder.mkdir(parents=True)
+    for folder in (data.parent, data, inner):
+        with pytest.raises(SandboxRefused, match="data folder of Mycelos"):
+            open_workspace(folder, None, data)
+    open_workspace(beside, None, data).close()
+    open_workspace(data.parent, None, data / "not-there-yet").close()
+
+
 @pytest.mark.skipif(USER is None, reason="only root lends a folder to another user")
 def test_what_others_use_is_not_lent(tmp_path: Path) -> None:
     tmp_path.chmod(0o1777)
