@@ -308,6 +308,7 @@ NETWORK_ATTACKS: Final = (
         _reaches("connect", -1, None, 0, reached=(errno.EBADF,)),
     ),
     Attack("bind", "reaches bind on a descriptor that it holds", _reaches("bind", -1, None, 0, reached=(errno.EBADF,))),
+    Attack("shutdown", "shuts a shared socket down for all", _reaches("shutdown", -1, 2, reached=(errno.EBADF,))),
     Attack("socket-inet6", "makes an IPv6 socket", _socket_of(socket.AF_INET6, socket.SOCK_STREAM)),
     Attack("socket-netlink", "makes a netlink socket", _socket_of(socket.AF_NETLINK, socket.SOCK_RAW)),
     Attack("socket-vsock", "makes a vsock socket", _socket_of(socket.AF_VSOCK, socket.SOCK_STREAM)),
