@@ -188,6 +188,7 @@ CLAIMS: Final = (
         "A1", "HTTP Basic guards the page where a password is set.",
         "A password that others know.",
         sentences=("Authentication", "v0.3 ships", "Set MYCELOS_PASSWORD"),
+        commands=("password",),
         variables=("MYCELOS_PASSWORD", "MYCELOS_PASSWORD_HASH"),
         events=(
             "auth.login", "auth.login_failed", "auth.locked_out", "auth.logout", "auth.session_revoked",

@@ -38,6 +38,7 @@ _COMMANDS: Final = (
     ("doctor", "mycelos.cli.doctor:doctor", "What this machine lacks, each finding with its fix."),
     ("proxy", "mycelos.cli.proxy:app", "The proxy's role alone."),
     ("config", "mycelos.cli.config:app", "The settings in force, and whether they can be used."),
+    ("password", "mycelos.cli.password:app", "The page's password as a hash to keep."),
     ("local", "mycelos.cli.local:app", "A tiny model on this machine, without an account."),
     ("demo", "mycelos.cli.demo:demo", "A tour of the whole system, without any account."),
 )
@@ -90,7 +91,8 @@ def run(arguments: Sequence[str]) -> int:
     except OSError as error:
         complain(f"{error.filename or 'the system'}: {os.strerror(error.errno or errno.EIO)}.")
         return ExitCode.FAILED
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, EOFError):
+        # Ctrl-C, or Ctrl-D where something is asked for.
         return _INTERRUPTED
     return result if isinstance(result, int) else ExitCode.DONE
 

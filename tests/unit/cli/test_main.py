@@ -135,9 +135,10 @@ def test_an_error_of_a_command_is_its_line_and_its_exit_code(mycelos, monkeypatc
     assert mycelos("x") == (3, "", "mycelos: It is so. Do this.\n")
 
 
-def test_an_interrupted_command_ends_with_the_shells_code(mycelos, monkeypatch) -> None:
+@pytest.mark.parametrize("end", [KeyboardInterrupt, EOFError])
+def test_an_interrupted_command_ends_with_the_shells_code(mycelos, monkeypatch, end) -> None:
     def action():
-        raise KeyboardInterrupt
+        raise end
 
     _app_that(monkeypatch, action)
     assert mycelos("x")[0] == 130

@@ -127,7 +127,8 @@ def _demand_owner_only(path: Path, status: os.stat_result) -> None:
     if stat.S_IMODE(status.st_mode) not in _MODES:
         raise VaultError(
             detail=f"The key file {path} has mode {stat.S_IMODE(status.st_mode):04o}: others may have read the key.",
-            next_step=f"Run: chmod 600 {path} - and if others use this machine, rotate the key and the credentials.",
+            next_step=f"Run: chmod 600 {path} - and if others use this machine, make new secrets at the services and "
+            "give each with: mycelos credential rotate SERVICE",
         )
 
 

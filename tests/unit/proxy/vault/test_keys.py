@@ -85,6 +85,7 @@ def test_a_key_that_others_could_read_is_refused_with_the_command_that_mends_it(
     with pytest.raises(VaultError) as caught:
         load_master_key(layout, None)
     assert f"chmod 600 {path}" in caught.value.next_step
+    assert "mycelos credential rotate SERVICE" in caught.value.next_step
     assert tree(layout.root) == before
 
 
