@@ -5,15 +5,16 @@ Web forms and the API both come through here, so that no change has a way around
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 from mycelos.gateway.identity.principal import OWNER
 from mycelos.gateway.recorder import Recorder
 from mycelos.gateway.store.records import Agent, Chat, Model, ModelFormat
 from mycelos.gateway.store.store import Store
 from mycelos.ledger.events import Event
+from mycelos.wire.egress import CredentialSummary
 from mycelos.wire.problems import ProblemCode, Refusal
 
 Answer = TypeVar("Answer")
@@ -22,22 +23,30 @@ Answer = TypeVar("Answer")
 class Administration:
     """Changes with their entries."""
 
-    def __init__(self, store: Store, recorder: Recorder) -> None:
+    def __init__(
+        self, store: Store, recorder: Recorder, credentials: Callable[[], Awaitable[Sequence[CredentialSummary]]]
+    ) -> None:
         self._store = store
         self._recorder = recorder
+        self._credentials = credentials
 
     async def create_agent(
         self, name: str, instructions: str, capabilities: tuple[str, ...], model: str | None
     ) -> Agent:
-        """Add an agent."""
+        """Add an agent.
+
+        Raises:
+            Refusal: `conflict`, the name is taken; `not_found`, there is no such model.
+        """
         await self._known_model(model)
         details = {"name": name, "capabilities": list(capabilities), "model": model or ""}
-        return await self._recorded(
-            Event.AGENT_CREATED,
-            name,
-            details,
-            lambda: self._store.agents.create(name, instructions, capabilities, model),
-        )
+
+        async def act() -> Agent:
+            if await self._store.agents.find(name) is not None:
+                _taken("agent", name)
+            return await self._store.agents.create(name, instructions, capabilities, model)
+
+        return await self._recorded(Event.AGENT_CREATED, name, details, act)
 
     async def change_agent(
         self,
@@ -91,7 +100,12 @@ class Administration:
     async def create_model(
         self, name: str, model_format: ModelFormat, base_url: str, model: str, credential: str | None
     ) -> Model:
-        """Add a model endpoint."""
+        """Add a model endpoint.
+
+        Raises:
+            Refusal: `conflict`, the name is taken; `credential_unknown`, the vault has no such credential.
+        """
+        await self._known_credential(credential)
         details = {
             "name": name,
             "form": model_format,
@@ -99,12 +113,13 @@ class Administration:
             "service": credential or "",
             "changed": ["added"],
         }
-        return await self._recorded(
-            Event.MODEL_CHANGED,
-            name,
-            details,
-            lambda: self._store.models.create(name, model_format, base_url, model, credential),
-        )
+
+        async def act() -> Model:
+            if await self._store.models.find(name) is not None:
+                _taken("model", name)
+            return await self._store.models.create(name, model_format, base_url, model, credential)
+
+        return await self._recorded(Event.MODEL_CHANGED, name, details, act)
 
     async def delete_model(self, name: str) -> None:
         """Remove a model endpoint."""
@@ -144,6 +159,14 @@ class Administration:
         if name and await self._store.models.find(name) is None:
             _missing("model")
 
+    async def _known_credential(self, service: str | None) -> None:
+        if service is not None and service not in {found.service for found in await self._credentials()}:
+            raise Refusal(
+                ProblemCode.CREDENTIAL_UNKNOWN,
+                f"The vault has no credential {service}",
+                f"Store it first: mycelos credential add {service}; mycelos credential list shows those that exist.",
+            )
+
     async def _recorded(
         self, event: Event, subject: str, details: dict[str, Any], act: Callable[[], Awaitable[Answer]]
     ) -> Answer:
@@ -157,6 +180,14 @@ class Administration:
             raise
         await self._recorder.outcome(event, intent, principal=OWNER, subject=subject, outcome="ok")
         return answer
+
+
+def _taken(kind: str, name: str) -> NoReturn:
+    raise Refusal(
+        ProblemCode.CONFLICT,
+        f"The name {name} is taken: there is {'an' if kind == 'agent' else 'a'} {kind} of this name",
+        f"Choose another name, or remove that one first: mycelos {kind} remove {name}",
+    )
 
 
 def _missing(kind: str) -> Any:

@@ -55,7 +55,7 @@ def create_app(services: Services, heartbeat_seconds: float = HEARTBEAT_SECONDS)
     sessions = Sessions(services.store.sessions, _now)
     links = OneTimeLinks(services.store.links, _now)
     lockout = Lockout(time.monotonic)
-    administration = Administration(services.store, recorder)
+    administration = Administration(services.store, recorder, services.proxy.credentials)
     pages = Pages()
     page_url = settings.public_url or f"http://localhost:{settings.port}"
 

@@ -10,6 +10,7 @@ from mycelos.gateway.recorder import Recorder
 from mycelos.gateway.store.store import Store
 from mycelos.ledger.events import EVENTS, Event
 from mycelos.wire.audit import AppendReceipt, AppendRequest
+from mycelos.wire.egress import CredentialSummary
 from mycelos.wire.problems import ProblemCode, Refusal
 
 pytestmark = pytest.mark.anyio
@@ -38,7 +39,10 @@ async def ledger(anyio_backend: str, tmp_path: Path) -> AsyncIterator[Ledger]:
 
 @pytest.fixture
 def administration(ledger: Ledger) -> Administration:
-    return Administration(ledger.store, Recorder(ledger.append))
+    async def credentials() -> list[CredentialSummary]:
+        return [CredentialSummary(service="openai", label="", created_at="", bindings=(), last_used_at=None)]
+
+    return Administration(ledger.store, Recorder(ledger.append), credentials)
 
 
 async def test_the_intent_is_durable_before_the_change_and_the_outcome_names_it(
@@ -82,3 +86,21 @@ async def test_what_does_not_exist_is_refused_before_anything_is_recorded(
         await getattr(administration, act)("none")
     assert refused.value.problem.code is ProblemCode.NOT_FOUND
     assert ledger.written == []
+
+
+async def test_a_taken_name_and_an_unknown_credential_are_told_apart(
+    ledger: Ledger, administration: Administration
+) -> None:
+    await administration.create_model("small", "openai", "http://127.0.0.1:1/v1", "m", "openai")
+    with pytest.raises(Refusal) as taken:
+        await administration.create_model("small", "openai", "http://127.0.0.1:1/v1", "m", "openai")
+    assert taken.value.problem.code is ProblemCode.CONFLICT
+    assert taken.value.problem.detail == "The name small is taken: there is a model of this name"
+    with pytest.raises(Refusal) as unknown:
+        await administration.create_model("other", "openai", "http://127.0.0.1:1/v1", "m", "none-such")
+    assert unknown.value.problem.code is ProblemCode.CREDENTIAL_UNKNOWN
+    assert "none-such" in unknown.value.problem.detail
+    assert await ledger.store.models.find("other") is None
+    with pytest.raises(Refusal, match="The name assistant is taken: there is an agent of this name"):
+        await administration.create_agent("assistant", "", (), None)
+    assert ledger.written[-1][0].outcome == "failed"

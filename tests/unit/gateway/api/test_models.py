@@ -2,12 +2,17 @@ from __future__ import annotations
 
 import pytest
 
+from mycelos.wire.egress import CredentialSummary
+
 pytestmark = pytest.mark.anyio
 
 BODY = {"name": "mine", "format": "openai", "base_url": "http://127.0.0.1:8080/v1/", "model": "small"}
 
 
 async def test_an_endpoint_is_added_tested_and_removed_each_on_record(page) -> None:
+    page.proxy.stored = [
+        CredentialSummary(service="openai", label="", created_at="2026", bindings=(), last_used_at=None)
+    ]
     client = page.command_line()
     added = await client.post("/api/models", json={**BODY, "credential": "openai"})
     assert added.status_code == 201
@@ -51,3 +56,13 @@ async def test_no_field_takes_a_secret(page, field: str) -> None:
 @pytest.mark.parametrize(("method", "path"), [("DELETE", ""), ("POST", "/test")])
 async def test_an_unknown_model_is_not_found(page, method: str, path: str) -> None:
     assert (await page.command_line().request(method, f"/api/models/none{path}")).status_code == 404
+
+
+async def test_a_refusal_says_whether_the_name_is_taken_or_the_credential_unknown(page) -> None:
+    client = page.command_line()
+    unknown = await client.post("/api/models", json={**BODY, "credential": "none-such"})
+    assert (unknown.status_code, unknown.json()["code"]) == (403, "credential_unknown")
+    assert (await client.post("/api/models", json=BODY)).status_code == 201
+    taken = await client.post("/api/models", json=BODY)
+    assert (taken.status_code, taken.json()["code"]) == (409, "conflict")
+    assert "The name mine is taken" in taken.json()["detail"]
