@@ -10,10 +10,14 @@ import asyncio
 import hmac
 import logging
 import time
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, Protocol
 from urllib.parse import parse_qsl
 
+import msgspec
+
 from mycelos.ledger.events import Event
+from mycelos.ledger.query import read_event_query
 from mycelos.proxy import asgi
 from mycelos.proxy.asgi import DisconnectedError, Receive, Scope, Send
 from mycelos.wire.audit import AppendReceipt, AppendRequest
@@ -29,7 +33,6 @@ if TYPE_CHECKING:
     from mycelos.proxy.vault.records import Credential
 
 _SMALL_BODY: Final = 256 * 1024
-_EVENTS_LIMIT: Final = 1000
 # Failures are on record once a second at most: somebody who guesses must not fill the disk.
 _RECORD_EVERY: Final = 1.0
 _log = logging.getLogger(__name__)
@@ -198,23 +201,7 @@ class GatewayDoor:
         await asgi.answer_json(send, await self._ledger.append_claimed(request))
 
     async def _events(self, scope: Scope, _receive: Receive, send: Send) -> None:
-        query = dict(parse_qsl(scope["query_string"].decode("latin-1")))
-        entries = await self._ledger.events(
-            after=_number(query, "after"),
-            limit=min(_number(query, "limit") or 100, _EVENTS_LIMIT),
-            suspicious=query.get("suspicious") == "true",
-            since=query.get("since"),
-            event=query.get("event"),
-            agent=query.get("agent"),
-            run=query.get("run"),
-        )
+        pairs = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
+        query = read_event_query(pairs, datetime.now(UTC))
+        entries = await self._ledger.events(**msgspec.structs.asdict(query))
         await asgi.answer_json(send, {"entries": [entry.as_dict() for entry in entries]})
-
-
-def _number(query: dict[str, str], name: str) -> int | None:
-    text = query.get(name)
-    if text is None:
-        return None
-    if not (text.isascii() and text.isdigit() and len(text) <= 15):
-        raise Refusal(ProblemCode.INVALID_REQUEST, f"{name}: expected a whole number.", f"Correct {name}.")
-    return int(text)

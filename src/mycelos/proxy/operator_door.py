@@ -11,6 +11,7 @@ import hmac
 import logging
 import os
 from collections.abc import Awaitable, Callable, Mapping
+from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Any, Final, TypeVar
 
@@ -24,6 +25,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from mycelos import __version__
 from mycelos.ledger.events import Event
+from mycelos.ledger.query import read_event_query
 from mycelos.proxy.egress.rules import EgressRule, EgressRules
 from mycelos.proxy.ledger.recorder import Recorder
 from mycelos.proxy.operator_links import OneTimeLinks
@@ -42,7 +44,6 @@ Result = TypeVar("Result")
 
 BODY_LIMIT: Final = 512 * 1024
 """Bytes of a request at most: a secret of 64 KiB with every byte escaped, and its bindings."""
-_EVENTS_LIMIT: Final = 1000
 _PRINCIPAL: Final = "operator"
 _log = logging.getLogger(__name__)
 
@@ -229,16 +230,8 @@ class OperatorDoor:
         )
 
     async def _audit_events(self, request: Request) -> Response:
-        query = request.query_params
-        entries = await self._recorder.events(
-            after=_number(query, "after"),
-            limit=min(_number(query, "limit") or 100, _EVENTS_LIMIT),
-            suspicious=query.get("suspicious") == "true",
-            since=query.get("since"),
-            event=query.get("event"),
-            agent=query.get("agent"),
-            run=query.get("run"),
-        )
+        query = read_event_query(request.query_params.multi_items(), datetime.now(UTC))
+        entries = await self._recorder.events(**msgspec.structs.asdict(query))
         return _answer({"entries": [entry.as_dict() for entry in entries]})
 
     async def _record(
@@ -338,15 +331,6 @@ def _result_details(result: object) -> dict[str, Any]:
             return {"rule_id": result.id}
         case _:
             return {}
-
-
-def _number(query: Mapping[str, str], name: str) -> int | None:
-    text = query.get(name)
-    if text is None:
-        return None
-    if not (text.isascii() and text.isdigit() and len(text) <= 15):
-        raise Refusal(ProblemCode.INVALID_REQUEST, f"{name}: expected a whole number.", f"Correct {name}.")
-    return int(text)
 
 
 def _answer(message: Any, status: HTTPStatus = HTTPStatus.OK) -> Response:

@@ -91,6 +91,11 @@ async def test_the_gateway_appends_its_own_events_and_no_other(house: House) -> 
         (entry,) = (await asking.get("/audit/events", params={"event": "run.started"})).json()["entries"]
         assert (entry["source"], entry["run"]) == ("gateway", "run_x")
         assert (await asking.get("/audit/events", params={"limit": "-1"})).status_code == 400
+        for key, value in (("since", "zzz"), ("since", ""), ("suspicious", "yes"), ("sinse", "24h")):
+            refused = await asking.get("/audit/events", params={key: value})
+            assert (refused.status_code, refused.json()["detail"].partition(":")[0]) == (400, key)
+        assert "since" in (await asking.get("/audit/events", params={"sinse": "24h"})).json()["next"]
+        assert (await asking.get("/audit/events", params={"since": "2999-01-01T00:00:00Z"})).json() == {"entries": []}
 
 
 @pytest.mark.parametrize(

@@ -267,7 +267,7 @@ def test_events_are_read_with_the_filters_of_the_command_line(operator_system: A
     assert [entry["event"] for entry in suspicious] == ["proxy.auth_failed"]
     stored = operator_system.client.audit_events(event="credential.stored", limit="1")
     assert len(stored) == 1
-    for query in ({"limit": "x"}, {"after": "-1"}, {"limit": "9" * 40}):
+    for query in ({"limit": "x"}, {"after": "-2"}, {"limit": "9" * 40}, {"since": "zzz"}, {"sinse": "1h"}):
         assert (
             refusal(functools.partial(operator_system.client.audit_events, **query)).code is ProblemCode.INVALID_REQUEST
         )

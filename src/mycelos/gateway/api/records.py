@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Request
 
 from mycelos import __version__
 from mycelos.gateway.api.schemas import CredentialView, Status
 from mycelos.gateway.services import Services
+from mycelos.ledger.query import MOST_ENTRIES, check_keys, read_since
 
 
 def record_routes(services: Services) -> APIRouter:
@@ -25,17 +26,19 @@ def record_routes(services: Services) -> APIRouter:
 
     @router.get("/audit/events")
     async def list_events(
-        limit: Annotated[int, Query(ge=1, le=1000)] = 100,
+        request: Request,
+        limit: Annotated[int, Query(ge=1, le=MOST_ENTRIES)] = 100,
         after: Annotated[int | None, Query(ge=-1)] = None,
         suspicious: bool = False,
         since: Annotated[str | None, Query(max_length=40)] = None,
     ) -> list[dict[str, Any]]:
         """Entries of the ledger."""
+        check_keys((key for key, _ in request.query_params.multi_items()), ("limit", "after", "suspicious", "since"))
         query: dict[str, str | int | bool] = {"limit": limit, "suspicious": suspicious}
         if after is not None:
             query["after"] = after
         if since is not None:
-            query["since"] = since
+            query["since"] = read_since(since)
         return await services.proxy.audit_events(**query)
 
     @router.get("/status")

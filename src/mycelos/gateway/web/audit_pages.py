@@ -10,6 +10,7 @@ from starlette.responses import Response
 from mycelos.gateway.services import Services
 from mycelos.gateway.web.audit_view import lines_of
 from mycelos.gateway.web.rendering import Pages
+from mycelos.ledger.query import MOST_ENTRIES
 
 
 def audit_routes(pages: Pages, services: Services) -> APIRouter:
@@ -20,7 +21,7 @@ def audit_routes(pages: Pages, services: Services) -> APIRouter:
     async def show(
         request: Request,
         show: Literal["all", "outside", "suspicious"] = "all",
-        limit: Annotated[int, Query(ge=1, le=2000)] = 200,
+        limit: Annotated[int, Query(ge=1, le=MOST_ENTRIES)] = 200,
     ) -> Response:
         entries = await services.proxy.audit_events(limit=limit, suspicious=show == "suspicious")
         return pages.respond(
@@ -28,7 +29,7 @@ def audit_routes(pages: Pages, services: Services) -> APIRouter:
             "audit.html",
             show=show,
             days=lines_of(entries, outside_only=show == "outside"),
-            more=min(limit * 5, 2000) if len(entries) == limit < 2000 else None,
+            more=min(limit * 5, MOST_ENTRIES) if len(entries) == limit < MOST_ENTRIES else None,
         )
 
     return router

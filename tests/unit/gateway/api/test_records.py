@@ -38,10 +38,10 @@ async def test_events_are_asked_for_by_the_ledgers_own_words(page) -> None:
     page.proxy.entries = [{"seq": 0, "event": "auth.login"}]
     client = page.command_line()
     answer = await client.get(
-        "/api/audit/events", params={"limit": 5, "suspicious": "true", "after": 3, "since": "2026-01-01"}
+        "/api/audit/events", params={"limit": 5, "suspicious": "true", "after": 3, "since": "2026-01-01T00:00:00+01:00"}
     )
     assert answer.json() == page.proxy.entries
-    assert page.proxy.query == {"limit": 5, "suspicious": True, "after": 3, "since": "2026-01-01"}
+    assert page.proxy.query == {"limit": 5, "suspicious": True, "after": 3, "since": "2025-12-31T23:00:00.000000Z"}
     for bad in (
         {"limit": 0},
         {"limit": 1001},
@@ -49,8 +49,15 @@ async def test_events_are_asked_for_by_the_ledgers_own_words(page) -> None:
         {"suspicious": "perhaps"},
         {"after": "x"},
         {"since": "x" * 41},
+        {"since": "zzz"},
+        {"since": "2026-01-01"},
+        {"suspicous": "true"},
+        [("limit", 1), ("limit", 2)],
     ):
-        assert (await client.get("/api/audit/events", params=bad)).status_code == 400
+        answer = await client.get("/api/audit/events", params=bad)
+        assert answer.status_code == 400
+        assert next(iter(dict(bad))) in answer.json()["detail"]
+    assert "suspicious" in (await client.get("/api/audit/events?suspicous=true")).json()["next"]
 
 
 async def test_the_status_says_whether_the_proxy_answers(page) -> None:

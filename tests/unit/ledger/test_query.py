@@ -1,0 +1,50 @@
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+
+from mycelos.ledger.query import EventQuery, check_keys, read_event_query, read_since
+from mycelos.wire.problems import ProblemCode, Refusal
+
+NOW = datetime(2026, 5, 6, 12, tzinfo=UTC)
+
+
+def test_each_key_is_read() -> None:
+    pairs = [("after", "7"), ("limit", "5"), ("suspicious", "true"), ("since", "24h"), ("event", "run.started")]
+    assert read_event_query([*pairs, ("agent", "a"), ("run", "r")], NOW) == EventQuery(
+        after=7, limit=5, suspicious=True, since="2026-05-05T12:00:00.000000Z", event="run.started", agent="a", run="r"
+    )
+    assert read_event_query([], NOW) == EventQuery()
+    assert read_event_query([("after", "-1")], NOW).after == -1
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("since", "zzz"), ("since", ""), ("since", "2026-01-01"), ("limit", "0"), ("limit", "1001"), ("limit", "-1"),
+        ("limit", "٣"), ("limit", "9" * 5000), ("after", "-2"), ("after", "x"), ("suspicious", "yes"),
+        ("suspicious", ""),
+    ],
+)  # fmt: skip
+def test_a_value_that_is_not_understood_is_refused_by_the_name_of_its_key(key: str, value: str) -> None:
+    with pytest.raises(Refusal) as refused:
+        read_event_query([(key, value)], NOW)
+    assert refused.value.problem.code is ProblemCode.INVALID_REQUEST
+    assert refused.value.problem.detail.startswith(f"{key}: ")
+
+
+def test_an_unknown_key_is_refused_with_the_nearest_and_a_double_one_too() -> None:
+    with pytest.raises(Refusal) as refused:
+        check_keys(["suspicous"], ("since", "suspicious"))
+    assert "suspicous" in refused.value.problem.detail
+    assert refused.value.problem.next == "The nearest one that exists is suspicious."
+    with pytest.raises(Refusal, match="since: given more than once"):
+        check_keys(["since", "since"], ("since",))
+    with pytest.raises(Refusal) as refused:
+        check_keys(["<script>"], ("since",))
+    assert "script" not in refused.value.problem.detail
+
+
+def test_a_span_is_counted_from_the_present_time() -> None:
+    assert read_since("1h") < read_since("1s")
