@@ -13,7 +13,7 @@ from mycelos.cli.output import CommandError, ExitCode, print_json, print_table
 from mycelos.configuration.environment import ConfigurationError, Environment
 from mycelos.configuration.layout import DataLayout
 from mycelos.configuration.operator_file import OperatorFile, read_operator_file
-from mycelos.supervisor.checks import ServeRefusedError, check_settings, find_proxy_token, require_master_key
+from mycelos.supervisor.checks import ServeRefusedError, check_master_key, check_settings, find_proxy_token
 
 app = App(name="config", help="The settings in force, and whether they can be used.")
 
@@ -21,21 +21,34 @@ Json = Annotated[bool, Parameter(name="--json", help="Print JSON.", negative="")
 
 
 @app.command
-def check() -> int:
+def check(*, as_json: Json = False) -> int:
     """Check environment, operator.toml, token and key as `mycelos serve` does, and start nothing.
 
     Example: mycelos config check
     """
     try:
-        settings = check_settings(os.environ)
+        _check()
+    except CommandError as error:
+        if not as_json:
+            raise
+        print_json({"usable": False, "reason": str(error)})
+        return error.exit_code
+    if as_json:
+        print_json({"usable": True, "reason": ""})
+    else:
+        print("the settings can be used")
+    return ExitCode.DONE
+
+
+def _check() -> None:
+    try:
+        settings = check_settings(os.environ, resolve=True)
         layout = DataLayout(settings.data_directory)
         find_proxy_token(settings, layout)
-        require_master_key(os.environ, layout)
+        check_master_key(settings, layout)
     except ServeRefusedError as error:
         raise CommandError(str(error), exit_code=ExitCode(error.exit_code)) from None
     _operator_file(layout)
-    print("the settings can be used")
-    return ExitCode.DONE
 
 
 @app.command

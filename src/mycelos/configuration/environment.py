@@ -117,7 +117,10 @@ def parse_proxy_token(text: str | None) -> str | None:
 def parse_opened_hosts(text: str) -> tuple[OpenedHost, ...]:
     """The entries of MYCELOS_EGRESS_OPEN, in order, each once."""
     opened: dict[OpenedHost, None] = {}
-    for entry in filter(None, (part.strip() for part in text.split(","))):
+    for entry in [part.strip() for part in text.split(",")] if text.strip() else []:
+        if not entry:
+            message = "MYCELOS_EGRESS_OPEN: an entry is empty; take the comma that is too many away"
+            raise ConfigurationError(message)
         found = _OPEN_ENTRY.match(entry)
         host = _exact_host(found["host"]) if found else None
         if not found or host is None or not _is_port(found["port"]):

@@ -12,7 +12,6 @@ import os
 import signal
 import socket
 import sqlite3
-import ssl
 import sys
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
@@ -48,7 +47,7 @@ from mycelos.proxy.vault.errors import VaultError
 from mycelos.proxy.vault.keys import load_master_key
 from mycelos.proxy.vault.store import Vault
 from mycelos.serving.http_server import HttpServer
-from mycelos.wire.problems import Refusal
+from mycelos.wire.problems import Refusal, joined
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -92,7 +91,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except VaultError as error:
         return _cannot_start(str(error))
     except Refusal as refusal:
-        return _cannot_start(f"{refusal.problem.detail} {refusal.problem.next}")
+        return _cannot_start(joined(refusal.problem.detail, refusal.problem.next))
     except (OSError, sqlite3.Error) as error:
         return _cannot_start(f"the system refused ({type(error).__name__}); see disk space and rights")
     return 0
@@ -167,11 +166,7 @@ async def _make_egress(
     resolver: Resolver = SystemResolver() if settings.dns is None else DnsResolver(settings.dns)
     own = OwnAddresses()
     openings = await open_hosts(settings.egress_open, resolver, own, start.listener_ports)
-    try:
-        client = HttpClient(make_trust(settings.ca_file))
-    except ssl.SSLError:
-        message = f"MYCELOS_CA_FILE: {settings.ca_file} holds no certificates in PEM"
-        raise ConfigurationError(message) from None
+    client = HttpClient(make_trust(settings.ca_file))
     stack.callback(client.close)
     pipeline = EgressPipeline(
         vault=vault,

@@ -14,6 +14,7 @@ from mycelos.configuration.environment import (
     read_environment,
 )
 from mycelos.configuration.layout import DataLayout
+from mycelos.supervisor.value_checks import check_values
 
 _WITHOUT_MEANING_HERE: Final = ("MYCELOS_PROXY_URL", "MYCELOS_PROXY_LISTEN", "MYCELOS_DATABASE_URL", "MYCELOS_WITNESS")
 _TOKEN_LIMIT: Final = 1024
@@ -27,11 +28,12 @@ class ServeRefusedError(Exception):
         self.exit_code = exit_code
 
 
-def check_settings(environ: Mapping[str, str]) -> Environment:
-    """The environment after checking, with host mode's own rules.
+def check_settings(environ: Mapping[str, str], *, resolve: bool = False) -> Environment:
+    """The environment after checking, with host mode's own rules; ``resolve`` looks opened names up too.
 
     Raises:
-        ServeRefusedError: a value cannot be used, or a bind other than loopback has no password.
+        ServeRefusedError: a value cannot be used, the pages share a port, or a bind other than loopback has no
+            password.
     """
     try:
         settings = read_environment(environ)
@@ -46,10 +48,14 @@ def check_settings(environ: Mapping[str, str]) -> Environment:
             f"MYCELOS_BIND={settings.bind} is reachable by others and no password is set; "
             "set MYCELOS_PASSWORD_HASH or MYCELOS_PASSWORD, or bind to 127.0.0.1"
         )
-        raise ServeRefusedError(
-            message,
-            2,
-        )
+        raise ServeRefusedError(message, 2)
+    if settings.port == settings.operator_port:
+        message = f"MYCELOS_PORT and MYCELOS_OPERATOR_PORT are both {settings.port}; give each page a port of its own"
+        raise ServeRefusedError(message, 2)
+    try:
+        check_values(settings, resolve=resolve)
+    except ConfigurationError as error:
+        raise ServeRefusedError(str(error), 2) from None
     return settings
 
 
@@ -85,14 +91,30 @@ def find_proxy_token(settings: Environment, layout: DataLayout) -> str:
     return token
 
 
-def require_master_key(environ: Mapping[str, str], layout: DataLayout) -> None:
-    """Refuse early, with the fix, where no master key exists; whether it is good is the proxy's to say.
+def require_master_key(settings: Environment, layout: DataLayout) -> None:
+    """Refuse early where there is no master key, or where environment and file hold two different ones.
+
+    A key that lies in the file alone is the proxy's to read: this process need not hold it.
 
     Raises:
-        ServeRefusedError: neither variable nor file.
+        ServeRefusedError: no key, or two.
     """
-    if environ.get("MYCELOS_MASTER_KEY") or environ.get("MYCELOS_MASTER_KEY_FILE"):
+    if settings.master_key is None and os.path.lexists(layout.master_key):
         return
-    if not layout.master_key.is_file():
-        message = f"no master key at {layout.master_key}; make it with scripts/install.sh or: mycelos init"
-        raise ServeRefusedError(message, 1)
+    check_master_key(settings, layout)
+
+
+def check_master_key(settings: Environment, layout: DataLayout) -> None:
+    """Read the master key as the proxy does, and forget it.
+
+    Raises:
+        ServeRefusedError: no key, two different ones, or a file that is not as it must be.
+    """
+    # Imported where it is needed: a start with the key in its file, which is the usual one, does without.
+    from mycelos.proxy.vault.errors import VaultError  # noqa: PLC0415
+    from mycelos.proxy.vault.keys import load_master_key  # noqa: PLC0415
+
+    try:
+        load_master_key(layout, settings.master_key)
+    except VaultError as error:
+        raise ServeRefusedError(str(error), 1) from None

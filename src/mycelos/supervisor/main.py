@@ -54,7 +54,7 @@ def serve(environ: Mapping[str, str], announce: Callable[[SupervisorState], None
     settings = check_settings(environ)
     layout = DataLayout(settings.data_directory)
     token = find_proxy_token(settings, layout)
-    require_master_key(environ, layout)
+    require_master_key(settings, layout)
     _make_folders(layout)
     _hide_memory()
     with ExitStack() as stack:

@@ -29,6 +29,26 @@ def test_settings_are_shown_and_of_secrets_only_whether_they_are_set(mycelos, mo
 def test_settings_that_can_be_used_are_said_to_be(mycelos) -> None:
     mycelos("init")
     assert mycelos("config", "check")[:2] == (0, "the settings can be used\n")
+    assert json.loads(mycelos("config", "check", "--json")[1]) == {"usable": True, "reason": ""}
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {"MYCELOS_OPERATOR_PORT": "9100"},
+        {"MYCELOS_PASSWORD_HASH": "x"},
+        {"MYCELOS_CA_FILE": __file__},
+        {"MYCELOS_EGRESS_OPEN": "127.0.0.1:9101"},
+        {"MYCELOS_MASTER_KEY": SECRETS["MYCELOS_MASTER_KEY"]},
+    ],
+)
+def test_serve_refuses_with_the_same_words(mycelos, monkeypatch, variables) -> None:
+    mycelos("init")
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    checked = mycelos("config", "check")
+    assert mycelos("serve") == checked
+    assert checked[0] != 0
 
 
 @pytest.mark.parametrize(
@@ -37,6 +57,13 @@ def test_settings_that_can_be_used_are_said_to_be(mycelos) -> None:
         ({"MYCELOS_PROT": "1"}, 2, "MYCELOS_PORT"),
         ({"MYCELOS_BIND": "0.0.0.0"}, 2, "MYCELOS_PASSWORD"),
         ({"MYCELOS_PROXY_LISTEN": "127.0.0.1:9110"}, 2, "MYCELOS_PROXY_LISTEN"),
+        ({"MYCELOS_OPERATOR_PORT": "9100"}, 2, "MYCELOS_PORT and MYCELOS_OPERATOR_PORT"),
+        ({"MYCELOS_PASSWORD": "correct", "MYCELOS_PASSWORD_HASH": "x"}, 2, "both set"),
+        ({"MYCELOS_PASSWORD_HASH": "x"}, 2, "mycelos password set"),
+        ({"MYCELOS_CA_FILE": __file__}, 2, "MYCELOS_CA_FILE"),
+        ({"MYCELOS_EGRESS_OPEN": "169.254.169.254:80"}, 2, "cannot be opened"),
+        ({"MYCELOS_EGRESS_OPEN": "localhost:9101"}, 2, "Mycelos itself listens"),
+        ({"MYCELOS_MASTER_KEY": SECRETS["MYCELOS_MASTER_KEY"]}, 1, "two different keys"),
     ],
 )
 def test_settings_that_cannot_be_used_are_named(mycelos, monkeypatch, variables, code, word) -> None:
@@ -46,6 +73,11 @@ def test_settings_that_cannot_be_used_are_named(mycelos, monkeypatch, variables,
     found, _, err = mycelos("config", "check")
     assert found == code
     assert word in err
+    found, out, _ = mycelos("config", "check", "--json")
+    assert found == code
+    told = json.loads(out)
+    assert told["usable"] is False
+    assert err == f"mycelos: {told['reason']}\n"
 
 
 def test_a_missing_key_is_named(mycelos) -> None:

@@ -248,7 +248,17 @@ def test_no_text_opens_more_than_exact_hosts(text: str) -> None:
 
 
 def test_an_entry_given_twice_is_opened_once() -> None:
-    assert len(parse_opened_hosts("a.lan:1, A.lan.:1 ,")) == 1
+    assert len(parse_opened_hosts("a.lan:1, A.lan.:1 ")) == 1
+
+
+@pytest.mark.parametrize("text", ["a:80,,b:80", "a:80,", ",a:80", ",", " , "])
+def test_an_empty_entry_is_refused(text: str) -> None:
+    with pytest.raises(ConfigurationError, match="an entry is empty"):
+        parse_opened_hosts(text)
+
+
+def test_no_entry_at_all_opens_nothing() -> None:
+    assert parse_opened_hosts("") == parse_opened_hosts(" ") == ()
 
 
 def test_a_secret_may_come_from_a_file(tmp_path: Path) -> None:

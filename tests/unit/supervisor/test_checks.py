@@ -1,16 +1,21 @@
 from __future__ import annotations
 
+import base64
+
 import pytest
 
 from mycelos.configuration.environment import read_environment
 from mycelos.supervisor.checks import (
     ServeRefusedError,
+    check_master_key,
     check_settings,
     find_proxy_token,
     require_master_key,
 )
 
 TOKEN = "a" * 43
+KEY = base64.b64encode(b"k" * 32).decode()
+OTHER_KEY = base64.b64encode(b"o" * 32).decode()
 
 
 def _refused(function, *arguments) -> ServeRefusedError:
@@ -81,12 +86,56 @@ def test_a_token_behind_a_link_is_refused(layout, tmp_path):
     assert "cannot read" in str(_refused(find_proxy_token, read_environment({}), layout))
 
 
+def test_two_pages_on_one_port_are_refused_with_both_names():
+    for environ in (
+        {"MYCELOS_PORT": "9101"},
+        {"MYCELOS_OPERATOR_PORT": "9100"},
+        {"MYCELOS_PORT": "7000", "MYCELOS_OPERATOR_PORT": "7000"},
+    ):
+        refused = _refused(check_settings, environ)
+        assert refused.exit_code == 2
+        assert "MYCELOS_PORT and MYCELOS_OPERATOR_PORT" in str(refused)
+
+
+def test_what_a_zone_would_refuse_is_refused_before_one_is_started():
+    refused = _refused(check_settings, {"MYCELOS_PASSWORD_HASH": "secret"})
+    assert refused.exit_code == 2
+    assert "mycelos password set" in str(refused)
+    assert "secret" not in str(refused)
+
+
 def test_without_a_master_key_the_way_to_one_is_named(layout):
-    assert "mycelos init" in str(_refused(require_master_key, {}, layout))
+    assert "mycelos init" in str(_refused(require_master_key, read_environment({}), layout))
+
+
+def test_a_vault_without_its_key_is_not_told_to_make_another(layout):
+    layout.proxy.mkdir()
+    layout.vault.write_bytes(b"")
+    for check in (require_master_key, check_master_key):
+        refused = _refused(check, read_environment({}), layout)
+        assert refused.exit_code == 1
+        assert "Restore it" in str(refused)
+        assert "mycelos init" not in str(refused)
 
 
 def test_a_key_in_the_environment_or_in_the_folder_will_do(layout):
-    require_master_key({"MYCELOS_MASTER_KEY": "x"}, layout)
-    require_master_key({"MYCELOS_MASTER_KEY_FILE": "/k"}, layout)
+    require_master_key(read_environment({"MYCELOS_MASTER_KEY": KEY}), layout)
+    layout.master_key.write_text("not looked at: the proxy reads it")
+    require_master_key(read_environment({}), layout)
+
+
+def test_two_different_keys_are_refused_and_two_equal_ones_are_not(layout):
+    layout.master_key.write_text(KEY)
+    layout.master_key.chmod(0o600)
+    for check in (require_master_key, check_master_key):
+        check(read_environment({"MYCELOS_MASTER_KEY": KEY}), layout)
+        assert "two different keys" in str(_refused(check, read_environment({"MYCELOS_MASTER_KEY": OTHER_KEY}), layout))
+
+
+def test_the_whole_check_reads_the_key_in_the_file_too(layout):
     layout.master_key.write_text("x")
-    require_master_key({}, layout)
+    layout.master_key.chmod(0o600)
+    assert "32 bytes" in str(_refused(check_master_key, read_environment({}), layout))
+    layout.master_key.write_text(KEY)
+    layout.master_key.chmod(0o644)
+    assert "chmod 600" in str(_refused(check_master_key, read_environment({}), layout))

@@ -42,8 +42,8 @@ def check_hash(text: str) -> str:
     return text
 
 
-def configured_hash(password: str | None, password_hash: str | None) -> str | None:
-    """The hash to check against, from MYCELOS_PASSWORD or MYCELOS_PASSWORD_HASH, or None where neither is set.
+def check_configured(password: str | None, password_hash: str | None) -> None:
+    """Refuse what MYCELOS_PASSWORD and MYCELOS_PASSWORD_HASH cannot be, without the work of a hash.
 
     Raises:
         ConfigurationError: both are set, or one cannot be used.
@@ -52,13 +52,21 @@ def configured_hash(password: str | None, password_hash: str | None) -> str | No
         message = "MYCELOS_PASSWORD and MYCELOS_PASSWORD_HASH are both set; keep one, best the hash"
         raise ConfigurationError(message)
     if password_hash is not None:
-        return check_hash(password_hash)
-    if password is None:
-        return None
-    if not password.isprintable() or not 0 < len(password.encode()) <= MAXIMUM_PASSWORD_BYTES:
-        message = f"MYCELOS_PASSWORD must be printable text of 1 to {MAXIMUM_PASSWORD_BYTES} bytes"
-        raise ConfigurationError(message)
-    return hash_password(password)
+        check_hash(password_hash)
+    if password is not None:
+        if not password.isprintable() or not 0 < len(password.encode()) <= MAXIMUM_PASSWORD_BYTES:
+            message = f"MYCELOS_PASSWORD must be printable text of 1 to {MAXIMUM_PASSWORD_BYTES} bytes"
+            raise ConfigurationError(message)
+
+
+def configured_hash(password: str | None, password_hash: str | None) -> str | None:
+    """The hash to check against, from MYCELOS_PASSWORD or MYCELOS_PASSWORD_HASH, or None where neither is set.
+
+    Raises:
+        ConfigurationError: both are set, or one cannot be used.
+    """
+    check_configured(password, password_hash)
+    return password_hash if password is None else hash_password(password)
 
 
 class PasswordCheck:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import ipaddress
+import os
 import ssl
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NoReturn
 
+from mycelos.configuration.environment import ConfigurationError
 from mycelos.proxy.egress.connection import UpstreamConnection
 from mycelos.wire.problems import ProblemCode, Refusal
 
@@ -32,7 +35,7 @@ def make_trust(extra_roots: Path | None) -> Trust:
     """The system's roots, and those in the file of MYCELOS_CA_FILE. There is no way to turn checking off.
 
     Raises:
-        ssl.SSLError: the file holds no certificates.
+        ConfigurationError: the file cannot be read, or holds no certificates.
     """
     # Not ssl.create_default_context: it writes session keys to a file where SSLKEYLOGFILE says so.
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -40,7 +43,14 @@ def make_trust(extra_roots: Path | None) -> Trust:
     context.load_default_certs(ssl.Purpose.SERVER_AUTH)
     context.set_alpn_protocols(["http/1.1"])
     if extra_roots is not None:
-        context.load_verify_locations(cafile=extra_roots)
+        try:
+            context.load_verify_locations(cafile=extra_roots)
+        except ssl.SSLError:
+            message = f"MYCELOS_CA_FILE: {extra_roots} holds no certificates in PEM"
+            raise ConfigurationError(message) from None
+        except OSError as error:
+            message = f"MYCELOS_CA_FILE: {extra_roots} cannot be read ({os.strerror(error.errno or errno.EIO)})"
+            raise ConfigurationError(message) from None
     return Trust("system" if extra_roots is None else f"system+{extra_roots}", context)
 
 

@@ -9,6 +9,7 @@ import pytest
 import trustme
 from egress_house import serve, server_context
 
+from mycelos.configuration.environment import ConfigurationError
 from mycelos.proxy.egress import dial as dial_module
 from mycelos.proxy.egress.connection import UpstreamConnection
 from mycelos.proxy.egress.dial import Trust, dial, make_trust
@@ -111,3 +112,10 @@ def test_only_one_function_opens_connections() -> None:
     source = Path(dial_module.__file__).parents[2] / "proxy"
     users = {path.name for path in source.rglob("*.py") if "create_connection(" in path.read_text()}
     assert users == {"dial.py"}
+
+
+def test_extra_roots_that_hold_none_are_refused_with_the_variable(tmp_path):
+    (tmp_path / "roots").write_text("none")
+    for name, why in (("roots", "no certificates in PEM"), ("missing", "cannot be read")):
+        with pytest.raises(ConfigurationError, match=f"MYCELOS_CA_FILE: .*{why}"):
+            make_trust(tmp_path / name)

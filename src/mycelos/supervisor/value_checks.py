@@ -1,0 +1,64 @@
+"""What a zone would refuse at its start, asked of the zone's own code before any process is started.
+
+Each zone is imported only where its variable is set: a plain start pays for none of this.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import TYPE_CHECKING
+
+from mycelos.configuration.environment import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from mycelos.configuration.environment import Environment, OpenedHost
+
+
+def check_values(settings: Environment, *, resolve: bool) -> None:
+    """Check password, extra roots and opened hosts as gateway and proxy do.
+
+    Args:
+        settings: the environment, each value already in form.
+        resolve: whether opened names are resolved too, which may take the resolver's time; else addresses only.
+
+    Raises:
+        ConfigurationError: a zone would not start with it; the text is the zone's own.
+    """
+    if settings.password is not None or settings.password_hash is not None:
+        from mycelos.gateway.identity.passwords import check_configured  # noqa: PLC0415
+
+        check_configured(settings.password, settings.password_hash)
+    if settings.ca_file is not None:
+        from mycelos.proxy.egress.dial import make_trust  # noqa: PLC0415
+
+        make_trust(settings.ca_file)
+    entries = [entry for entry in settings.egress_open if resolve or _is_address(entry.host)]
+    if entries:
+        _check_openings(entries, settings)
+
+
+def _check_openings(entries: Sequence[OpenedHost], settings: Environment) -> None:
+    import asyncio  # noqa: PLC0415
+
+    from mycelos.proxy.egress.opened_hosts import open_hosts  # noqa: PLC0415
+    from mycelos.proxy.egress.own_addresses import OwnAddresses  # noqa: PLC0415
+    from mycelos.proxy.egress.resolve import DnsResolver, SystemResolver  # noqa: PLC0415
+    from mycelos.wire.problems import Refusal  # noqa: PLC0415
+
+    resolver = SystemResolver() if settings.dns is None else DnsResolver(settings.dns)
+    ports = frozenset({settings.port, settings.operator_port})
+    try:
+        asyncio.run(open_hosts(entries, resolver, OwnAddresses(), ports))
+    except Refusal as refusal:
+        message = f"{refusal.problem.detail} {refusal.problem.next}"
+        raise ConfigurationError(message) from None
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
