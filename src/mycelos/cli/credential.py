@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
 from cyclopts import App, Parameter
 
 from mycelos.cli.operator_command import operator_door, wrong_usage
-from mycelos.cli.output import ExitCode, print_json
+from mycelos.cli.output import CommandError, ExitCode, print_json
 from mycelos.cli.secret_input import read_secret
 from mycelos.operator.client import OperatorClient
 from mycelos.operator.forms import FieldError, build_bindings
@@ -54,7 +55,7 @@ def add(
 ) -> int:
     """Store a new credential.
 
-    Example: ``mycelos credential add github --template github``
+    Example: mycelos credential add github --template github
     """
     with operator_door() as client:
         _check_service(service)
@@ -91,7 +92,7 @@ def add(
 def list_(*, json: Json = False) -> int:
     """List the credentials.
 
-    Example: ``mycelos credential list``
+    Example: mycelos credential list
     """
     with operator_door() as client:
         found = client.credentials()
@@ -113,7 +114,7 @@ def list_(*, json: Json = False) -> int:
 def show(service: Service, *, json: Json = False) -> int:
     """Show one credential's bindings, never its secret.
 
-    Example: ``mycelos credential show github``
+    Example: mycelos credential show github
     """
     with operator_door() as client:
         _show(_find(client, service), json, "")
@@ -135,7 +136,7 @@ def bind(
 ) -> int:
     """Say anew where a credential may go. The bindings given replace the present ones.
 
-    Example: ``mycelos credential bind github --host api.github.com --method GET --path-prefix /repos``
+    Example: mycelos credential bind github --host api.github.com --method GET --path-prefix /repos
     """
     with operator_door() as client:
         _check_label(label or "")
@@ -156,7 +157,7 @@ def bind(
 def rotate(service: Service, *, stdin: Stdin = False, from_file: FromFile = None, json: Json = False) -> int:
     """Put a new secret in the old one's place, with the same bindings.
 
-    Example: ``mycelos credential rotate github --from-file new-token.txt``
+    Example: mycelos credential rotate github --from-file new-token.txt
     """
     with operator_door() as client:
         _find(client, service)
@@ -166,13 +167,18 @@ def rotate(service: Service, *, stdin: Stdin = False, from_file: FromFile = None
 
 
 @app.command
-def delete(service: Service) -> int:
-    """Remove a credential and its secret.
+def delete(
+    service: Service, *, yes: Annotated[bool, Parameter(negative="", help="do not ask, delete")] = False
+) -> int:
+    """Remove a credential and its secret. At a terminal it is asked whether that is meant.
 
-    Example: ``mycelos credential delete github``
+    Example: mycelos credential delete github
     """
     with operator_door() as client:
         _check_service(service)
+        client.status()
+        if not yes and sys.stdin.isatty() and not _is_meant(service):
+            raise CommandError(detail="Nothing was deleted.")
         client.delete(service)
         print(f"Deleted {service}. Revoke it at the service too, if it should be good nowhere.")
     return ExitCode.DONE
@@ -182,7 +188,7 @@ def delete(service: Service) -> int:
 def templates(*, json: Json = False) -> int:
     """List the templates: what each allows and what it leaves out.
 
-    Example: ``mycelos credential templates``
+    Example: mycelos credential templates
     """
     with operator_door() as client:
         found = client.templates()
@@ -202,7 +208,14 @@ def _find(client: OperatorClient, service: str) -> CredentialView:
     for credential in client.credentials().credentials:
         if credential.service == service:
             return credential
-    raise wrong_usage(detail=f"There is no credential {service}. See which there are with: mycelos credential list")
+    message = f"There is no credential {service}."
+    raise CommandError(message, "See which there are with: mycelos credential list")
+
+
+def _is_meant(service: str) -> bool:
+    question = f"Delete {service}, its secret and its bindings? Type the name to go on: "
+    print(question, end="", file=sys.stderr, flush=True)
+    return sys.stdin.readline().strip() == service
 
 
 def _show(credential: CredentialView, json: bool, verb: str) -> None:

@@ -9,7 +9,7 @@ from cyclopts import App, Parameter
 
 from mycelos.cli.data_directory import settings_of
 from mycelos.cli.operator_command import operator_door, wrong_usage
-from mycelos.cli.output import ExitCode, print_json
+from mycelos.cli.output import CommandError, ExitCode, print_json
 from mycelos.operator.forms import parse_host, parse_methods
 from mycelos.operator.wording import address
 from mycelos.wire.operator import ANY_HOST, AddRule, ListRules, RemoveRule, RuleView, SetWeb
@@ -25,7 +25,7 @@ Methods = Annotated[list[str] | None, Parameter(name="--method", help="HTTP meth
 def allow(url: Url, *, method: Methods = None, json: Json = False) -> int:
     """Allow requests without a credential to one host.
 
-    Example: ``mycelos egress allow https://example.com --method GET``
+    Example: mycelos egress allow https://example.com --method GET
     """
     with operator_door() as client:
         scheme, host, port = parse_host(url, "url")
@@ -40,7 +40,7 @@ def allow(url: Url, *, method: Methods = None, json: Json = False) -> int:
 def remove(url: Url, *, method: Methods = None, json: Json = False) -> int:
     """Take rules away: without a method, those of every method. A rule's id names one rule.
 
-    Example: ``mycelos egress remove https://example.com``
+    Example: mycelos egress remove https://example.com
     """
     with operator_door() as client:
         rules = client.egress_rules(ListRules())
@@ -54,7 +54,8 @@ def remove(url: Url, *, method: Methods = None, json: Json = False) -> int:
                 if (rule.scheme, rule.host, rule.port) == origin and (not methods or rule.method in methods)
             ]
         if not wanted:
-            raise wrong_usage(detail="There is no such rule. See which there are with: mycelos egress list")
+            message = "There is no such rule."
+            raise CommandError(message, "See which there are with: mycelos egress list")
         for rule in wanted:
             rules = client.egress_rules(RemoveRule(id=rule.id))
         _print_rules(rules, json)
@@ -65,7 +66,7 @@ def remove(url: Url, *, method: Methods = None, json: Json = False) -> int:
 def list_(*, json: Json = False) -> int:
     """List the rules.
 
-    Example: ``mycelos egress list``
+    Example: mycelos egress list
     """
     with operator_door() as client:
         _print_rules(client.egress_rules(ListRules()), json)
@@ -76,7 +77,7 @@ def list_(*, json: Json = False) -> int:
 def web(state: Annotated[Literal["on", "off"], Parameter(help="on or off")], *, json: Json = False) -> int:
     """Allow, or no longer allow, reading from every public host (GET and HEAD, https).
 
-    Example: ``mycelos egress web on``
+    Example: mycelos egress web on
     """
     with operator_door() as client:
         _print_rules(client.egress_rules(SetWeb(enabled=state == "on")), json)
@@ -94,7 +95,7 @@ def check(
 ) -> int:
     """Say what the guard says of a URL and why, without connecting. Exit code 0 allowed, 5 denied.
 
-    Example: ``mycelos egress check http://169.254.169.254/``
+    Example: mycelos egress check http://169.254.169.254/
     """
     if url.startswith("-") and url != "-":
         # The parameter takes a hyphen, and with it what was meant as an option.

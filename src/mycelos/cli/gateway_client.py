@@ -13,6 +13,7 @@ from urllib.parse import quote
 
 import msgspec
 
+from mycelos.cli.api_words import in_command_words
 from mycelos.cli.data_directory import settings_of
 from mycelos.cli.event_stream import Event, read_events
 from mycelos.cli.output import CommandError, error_of
@@ -165,7 +166,7 @@ def _target(path: tuple[str, ...]) -> str:
 
 def _refusal(status: int, content: bytes) -> CommandError:
     try:
-        return error_of(msgspec.json.decode(content, type=Problem))
+        return error_of(in_command_words(msgspec.json.decode(content, type=Problem)))
     except msgspec.DecodeError:
         return CommandError(
             f"The gateway answered with status {status} and no {MEDIA_TYPE}.", "See its log, or: mycelos status"

@@ -14,13 +14,20 @@ SECRET = "canary-cli-771f"
 Command = Callable[..., tuple[int, str, str]]
 
 
+class Terminal(io.TextIOWrapper):
+    """Standard input at which a person sits."""
+
+    def isatty(self) -> bool:
+        return True
+
+
 @pytest.fixture
 def command(layout: DataLayout, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
     """Run ``mycelos`` against the data folder; exit code, output, errors."""
     monkeypatch.setenv("MYCELOS_DATA_DIR", str(layout.root))
 
-    def call(*arguments: str, stdin: str = SECRET) -> tuple[int, str, str]:
-        with io.TextIOWrapper(io.BytesIO(stdin.encode())) as stream:
+    def call(*arguments: str, stdin: str = SECRET, terminal: bool = False) -> tuple[int, str, str]:
+        with (Terminal if terminal else io.TextIOWrapper)(io.BytesIO(stdin.encode())) as stream:
             monkeypatch.setattr(sys, "stdin", stream)
             code = run(arguments)
         written = capsys.readouterr()
@@ -114,8 +121,6 @@ def test_a_secret_is_rotated(operator_system: Any, command: Command) -> None:
         (("add", "github", "--host", "a.example", "--label", "a\u202eb", "--stdin"), "label: expected"),
         (("add", "github", "--template", "github"), "--stdin or --from-file"),
         (("add", "github", "--template", "github", "--secret", SECRET), "--secret"),
-        (("show", "nothing"), "There is no credential nothing"),
-        (("rotate", "nothing", "--stdin"), "There is no credential nothing"),
         (("bind", "github"), "host: expected at least one host"),
     ],
 )
@@ -126,6 +131,45 @@ def test_wrong_usage_ends_with_two_and_says_what_to_correct(
     assert (code, out) == (2, "")
     assert text in err
     assert operator_system.vault.list() == []
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("show", "nothing"),
+        ("rotate", "nothing", "--stdin"),
+        ("bind", "nothing", "--host", "a.example"),
+        ("bind", "nothing", "--add", "--host", "a.example"),
+        ("delete", "nothing"),
+    ],
+)
+def test_a_name_that_does_not_exist_fails(operator_system: Any, command: Command, arguments: tuple[str, ...]) -> None:
+    code, out, err = command("credential", *arguments)
+    assert (code, out) == (1, "")
+    assert "nothing" in err
+
+
+@pytest.mark.parametrize(("answer", "code"), [("github\n", 0), ("y\n", 1), ("\n", 1), ("", 1)])
+def test_at_a_terminal_a_person_confirms_the_deletion(
+    operator_system: Any, command: Command, answer: str, code: int
+) -> None:
+    command(*ADD)
+    found, _, err = command("credential", "delete", "github", stdin=answer, terminal=True)
+    assert found == code
+    assert "Delete github" in err
+    assert (operator_system.vault.find("github") is None) is (code == 0)
+
+
+def test_yes_deletes_without_a_question(operator_system: Any, command: Command) -> None:
+    command(*ADD)
+    assert command("credential", "delete", "github", "--yes", stdin="", terminal=True)[0] == 0
+    assert operator_system.vault.find("github") is None
+
+
+@pytest.mark.parametrize("group", ["credential", "egress"])
+def test_an_example_can_be_copied_as_it_is(command: Command, group: str) -> None:
+    for name in ("add", "delete", "show") if group == "credential" else ("allow", "check", "web"):
+        assert f"Example: mycelos {group} {name}" in command(group, name, "--help")[1]
 
 
 def test_a_name_that_exists_fails_and_names_rotate(operator_system: Any, command: Command) -> None:

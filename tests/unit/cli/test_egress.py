@@ -63,7 +63,6 @@ def test_reading_the_whole_web_is_turned_on_and_off(operator_system: Any, comman
         (("allow", "https://a.example/path"), "url: expected"),
         (("allow", "*.example"), "url: expected"),
         (("allow", "a.example", "--method", "FETCH"), "methods: expected"),
-        (("remove", "a.example"), "There is no such rule"),
         (("web", "perhaps"), "state"),
         (("allow",), "url"),
     ],
@@ -90,6 +89,13 @@ def test_check_reads_urls_from_standard_input(
 def test_an_option_of_check_that_does_not_exist_is_still_refused(command: Command) -> None:
     assert command("check", "--bogus")[0] == 2
     assert command("check", "https://a.example/", "--bogus")[0] == 2
+
+
+@pytest.mark.parametrize("url", ["a.example", "nope"])
+def test_a_rule_that_does_not_exist_cannot_be_removed(operator_system: Any, command: Command, url: str) -> None:
+    code, out, err = command("remove", url)
+    assert (code, out) == (1, "")
+    assert "There is no such rule. See which" in err
 
 
 def test_check_needs_no_running_system(command: Command) -> None:
