@@ -14,7 +14,7 @@ from typing import Any, Final
 import msgspec
 
 from mycelos.ledger.text import escape
-from mycelos.wire.problems import Problem, ProblemCode
+from mycelos.wire.problems import Problem, ProblemCode, joined
 
 
 class ExitCode(IntEnum):
@@ -41,7 +41,7 @@ class CommandError(Exception):
     """A command cannot do what it was asked for: what is wrong, the next step, the exit code."""
 
     def __init__(self, detail: str, next_step: str = "", exit_code: ExitCode = ExitCode.FAILED) -> None:
-        super().__init__(f"{detail} {next_step}".strip())
+        super().__init__(joined(detail, next_step))
         self.exit_code = exit_code
 
 

@@ -11,6 +11,7 @@ from mycelos.cli.output import ExitCode, print_json
 from mycelos.gateway.tools.catalogue import make_registry
 from mycelos.policy.decision import Allow, Ask, Decision, Deny, decide
 from mycelos.wire.egress import CredentialSummary, HttpAnswer, HttpCall
+from mycelos.wire.problems import joined
 
 app = App(name="policy", help="What an agent may do, decided without doing it.")
 
@@ -43,7 +44,7 @@ def _in_words(decision: Decision) -> tuple[str, str, ExitCode]:
         case Ask():
             return "ask", f"capability {decision.capability}; a person decides", ExitCode.PERSON_DECIDES
         case Deny():
-            return "deny", f"{decision.detail} {decision.next_step}", ExitCode.DENIED
+            return "deny", joined(decision.detail, decision.next_step), ExitCode.DENIED
 
 
 async def _nowhere(_call: HttpCall) -> HttpAnswer:

@@ -18,7 +18,7 @@ from mycelos.gateway.tools.permit import Permit, digest
 from mycelos.gateway.tools.registry import Tool, ToolAnswer
 from mycelos.ledger.events import Event
 from mycelos.policy.decision import Allow, Ask, Deny, decide
-from mycelos.wire.problems import ProblemCode, Refusal
+from mycelos.wire.problems import ProblemCode, Refusal, joined
 from mycelos.wire.runner import Done, Emit, FromRunner, ModelRequest, ModelResponse, ToolCall, ToolResult
 
 if TYPE_CHECKING:
@@ -168,7 +168,7 @@ class _Session:
         except Refusal as refusal:
             problem = refusal.problem
             await active.journal.append("model_refused", {"id": frame.id, "code": problem.code.value})
-            text = f"{problem.detail}. {problem.next}"
+            text = joined(problem.detail, problem.next)
             await self._answer(ModelResponse(id=frame.id, message=None, code=problem.code.value, detail=text))
             return
         uses = [{"id": use.id, "tool": use.tool, "args": use.args} for use in message.tool_uses]
@@ -188,7 +188,7 @@ class _Session:
         except Refusal as refusal:
             problem = refusal.problem
             code = problem.code.value
-            reason = f"Refused ({code}): {problem.detail.rstrip('.')}. {problem.next}"
+            reason = f"Refused ({code}): {joined(problem.detail, problem.next)}"
             result = ToolResult(id=frame.id, ok=False, content=reason, labels=())
         await self._active.journal.append(
             EventKind.TOOL_RESULT,
@@ -209,7 +209,7 @@ class _Session:
         match decision:
             case Deny():
                 await self._record_denial(frame, decision.reason.value)
-                raise Refusal(ProblemCode.POLICY_DENIED, decision.detail.rstrip("."), decision.next_step)
+                raise Refusal(ProblemCode.POLICY_DENIED, decision.detail, decision.next_step)
             case Ask():
                 # Nobody can be asked yet, so what needs a person's word is refused.
                 await self._record_denial(frame, decision.reason.value)

@@ -31,7 +31,7 @@ from mycelos.gateway.store import Store
 from mycelos.gateway.tools.catalogue import make_registry
 from mycelos.ledger.events import Event
 from mycelos.serving.http_server import HttpServer
-from mycelos.wire.problems import Refusal
+from mycelos.wire.problems import Refusal, joined
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -58,7 +58,7 @@ def run(environment: Environment, layout: DataLayout, descriptors: Descriptors) 
             runner.run(_serve(environment, layout, descriptors))
         except Refusal as refusal:
             problem = refusal.problem
-            message = f"{problem.detail}. {problem.next}"
+            message = joined(problem.detail, problem.next)
             raise ConfigurationError(message) from None
 
 

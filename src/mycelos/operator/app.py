@@ -34,7 +34,7 @@ from mycelos.wire.operator import (
     check_secret,
     check_service,
 )
-from mycelos.wire.problems import ProblemCode, Refusal
+from mycelos.wire.problems import ProblemCode, Refusal, joined
 
 Result = TypeVar("Result")
 Page = Callable[[Request, Session], Awaitable[Response]]
@@ -118,7 +118,7 @@ class VaultPage:
         try:
             await _call(self._client.redeem_link, str(fields.get("code", "")).strip()[:128])
         except Refusal as refusal:
-            error = f"{refusal.problem.detail} {refusal.problem.next}"
+            error = joined(refusal.problem.detail, refusal.problem.next)
             return self._show("login.html", None, refusal.problem.status, code="", error=error)
         answer = RedirectResponse("/", 303)
         # A session of its own for each sign-in: one that was planted before is worth nothing.
@@ -171,7 +171,7 @@ class VaultPage:
                 raise
             named, _, rest = refusal.problem.detail.partition(": ")
             field, detail = (named, rest) if named in _EMPTY_FORM else ("service", refusal.problem.detail)
-            text = f"{detail} {refusal.problem.next}"
+            text = joined(detail, refusal.problem.next)
             return await self._show_new(session, kept, refusal.problem.status, field, text)
         return _back("stored", message.service)
 

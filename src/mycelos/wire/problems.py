@@ -100,21 +100,30 @@ class Problem(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def make_problem(code: ProblemCode, detail: str, next_step: str) -> Problem:
-    """A problem with the status and title that belong to ``code``."""
+    """A problem with the status and title that belong to ``code``.
+
+    ``detail`` is kept without its full stop, so that whoever shows it can go on after it; `joined` sets it again.
+    """
     status = _STATUS[code]
     return Problem(
         type=f"urn:mycelos:problem:{code.value}",
         title=HTTPStatus(status).phrase,
         status=status,
-        detail=detail,
+        detail=detail.removesuffix("."),
         code=code,
         next=next_step,
     )
+
+
+def joined(detail: str, next_step: str) -> str:
+    """Detail and next step as one text, each a sentence."""
+    stop = "" if not detail or detail.endswith((".", "!", "?", "…", ":")) else "."
+    return f"{detail}{stop} {next_step}".strip() if next_step else detail
 
 
 class Refusal(Exception):
     """Raised inside a zone to refuse; the zone's border turns it into its problem document."""
 
     def __init__(self, code: ProblemCode, detail: str, next_step: str) -> None:
-        super().__init__(f"{code.value}: {detail}")
         self.problem = make_problem(code, detail, next_step)
+        super().__init__(f"{code.value}: {self.problem.detail}")

@@ -6,7 +6,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from mycelos.wire.problems import MEDIA_TYPE, REFUSED_HEADER, Problem, ProblemCode, Refusal, make_problem
+from mycelos.wire.problems import MEDIA_TYPE, REFUSED_HEADER, Problem, ProblemCode, Refusal, joined, make_problem
 
 VECTOR = json.loads((Path(__file__).parents[2] / "vectors" / "wire" / "problem-v1.json").read_text())
 
@@ -17,7 +17,7 @@ def test_each_code_has_a_status_a_title_and_a_type_of_its_own(code: ProblemCode)
     assert 400 <= problem.status < 600
     assert problem.title
     assert problem.type == f"urn:mycelos:problem:{code.value}"
-    assert (problem.detail, problem.next) == ("What happened.", "What to do.")
+    assert (problem.detail, problem.next) == ("What happened", "What to do.")
 
 
 def test_the_golden_problem_document_is_written() -> None:
@@ -29,6 +29,20 @@ def test_the_golden_problem_document_is_written() -> None:
     assert (MEDIA_TYPE, REFUSED_HEADER) == (VECTOR["media_type"], VECTOR["header"])
 
 
+@pytest.mark.parametrize(
+    ("detail", "next_step", "text"),
+    [
+        ("It is closed", "Open it.", "It is closed. Open it."),
+        ("It is closed.", "Run: mycelos open", "It is closed. Run: mycelos open"),
+        ("Is it closed?", "Open it.", "Is it closed? Open it."),
+        ("It is closed", "", "It is closed"),
+        ("", "Open it.", "Open it."),
+    ],
+)
+def test_a_detail_and_its_next_step_read_as_sentences(detail: str, next_step: str, text: str) -> None:
+    assert joined(detail, next_step) == text
+
+
 def test_an_unknown_code_is_not_read() -> None:
     with pytest.raises(msgspec.ValidationError):
         msgspec.json.decode(VECTOR["json"].replace("ssrf_blocked", "fine"), type=Problem)
@@ -36,7 +50,7 @@ def test_an_unknown_code_is_not_read() -> None:
 
 def test_a_refusal_carries_its_problem_and_says_so() -> None:
     refusal = Refusal(ProblemCode.NOT_FOUND, "No such run.", "List them with mycelos run list.")
-    assert str(refusal) == "not_found: No such run."
+    assert str(refusal) == "not_found: No such run"
     assert refusal.problem.status == 404
 
 
