@@ -1,6 +1,6 @@
 """The gateway's web application: layers in one order, then routes.
 
-Outermost first: security headers, Host allow-list, body size, authentication, origin rules, routes. The order is
+Outermost first: security headers, Host allow-list, body size, authentication, origin rules, JSON, routes. The order is
 the argument: an unknown name learns nothing, a huge body costs nothing, nobody gets past without a sign-in, and a
 sign-in does not help a foreign page.
 """
@@ -31,6 +31,7 @@ from mycelos.gateway.identity.sign_in_record import SignInRecord
 from mycelos.gateway.middleware.body_limit import BodyLimit
 from mycelos.gateway.middleware.error_boundary import ErrorBoundary
 from mycelos.gateway.middleware.host_check import HostCheck
+from mycelos.gateway.middleware.json_body import JsonBody
 from mycelos.gateway.middleware.origin_check import OriginCheck
 from mycelos.gateway.middleware.origins import make_origins
 from mycelos.gateway.middleware.problems import install_handlers
@@ -88,6 +89,7 @@ def create_app(services: Services, heartbeat_seconds: float = HEARTBEAT_SECONDS)
                 trusted_proxies=settings.trusted_proxies,
             ),
             Middleware(OriginCheck),
+            Middleware(JsonBody),
         ],
     )
     install_handlers(app)

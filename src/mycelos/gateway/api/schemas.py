@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
+from mycelos.gateway.middleware.problems import FieldError
 from mycelos.gateway.store.records import Agent, Chat, Model, Run, StoredMessage
 from mycelos.policy.capabilities import check_capability
 
@@ -20,12 +21,16 @@ MAXIMUM_CAPABILITIES: int = 64
 
 
 def _plain_address(text: str) -> str:
-    parts = urlsplit(text)
+    message = "an address is http:// or https:// with a host, without a user name, query, fragment or space"
+    try:
+        parts = urlsplit(text)
+    except ValueError:
+        raise FieldError(message) from None
     if parts.scheme not in {"http", "https"} or not parts.hostname:
-        raise ValueError
+        raise FieldError(message)
     # User names, queries and fragments are where keys hide in addresses.
     if parts.username is not None or parts.query or parts.fragment or any(ord(letter) < 33 for letter in text):
-        raise ValueError
+        raise FieldError(message)
     return text.rstrip("/")
 
 

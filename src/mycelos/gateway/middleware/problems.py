@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 from collections.abc import Mapping
 from http import HTTPStatus
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 from fastapi import FastAPI
@@ -15,6 +15,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 from starlette.types import Receive, Scope, Send
 
+from mycelos.policy.capabilities import NameRefusedError
 from mycelos.wire.problems import MEDIA_TYPE, REFUSED_HEADER, Problem, ProblemCode, Refusal, make_problem
 
 _CODE_OF_STATUS: Final[Mapping[int, tuple[ProblemCode, str, str]]] = {
@@ -43,19 +44,21 @@ _FIX: Final[Mapping[str, str]] = {
     "extra_forbidden": "is not a field of this request; remove it",
     "missing": "is required; add it",
     "json_invalid": "is not valid JSON; correct it",
-    "string_too_long": "is too long; shorten it",
     "string_too_short": "is too short; lengthen it",
-    "string_pattern_mismatch": "does not have the form that /openapi.json gives; correct it",
     "string_type": "must be a string",
     "int_parsing": "must be a whole number",
     "int_type": "must be a whole number",
     "list_type": "must be a list",
     "bool_type": "must be true or false",
-    "enum": "is not one of the words that /openapi.json lists",
-    "literal_error": "is not one of the words that /openapi.json lists",
     "model_attributes_type": "must be a JSON object sent as application/json",
     "dict_type": "must be a JSON object sent as application/json",
 }
+
+_BOUND: Final[Mapping[str, str]] = {"ge": "at least", "le": "at most"}
+
+
+class FieldError(ValueError):
+    """A field of a body breaks a rule of ours; the text is the rule, without the value."""
 
 
 def wants_page(scope: Scope) -> bool:
@@ -95,8 +98,26 @@ def describe_validation(error: RequestValidationError) -> str:
         # A name that the caller made up is the caller's text: only plain names are repeated.
         parts = [str(part) for part in entry["loc"] if entry["type"] != "json_invalid" or isinstance(part, str)]
         name = ".".join(part if part.replace("_", "").isalnum() and len(part) <= 64 else "(field)" for part in parts)
-        sentences.append(f"{name or 'body'} {_FIX.get(entry['type'], 'cannot be used')}.")
-    return " ".join(sentences)
+        sentences.append(f"{name or 'body'} {_fault(entry)}")
+    return ". ".join(sentences)
+
+
+def _fault(entry: Mapping[str, Any]) -> str:
+    """What is wrong with one field. Rules come from the schema and texts from our own checks, never from the value."""
+    context = entry.get("ctx", {})
+    match entry["type"]:
+        case "value_error" if isinstance(error := context.get("error"), NameRefusedError | FieldError):
+            return f"cannot be used: {error}"
+        case "string_pattern_mismatch" if "pattern" in context:
+            return f"must have the form {context['pattern']}"
+        case "string_too_long" | "too_long" if "max_length" in context:
+            return f"is too long; {context['max_length']} at most"
+        case "literal_error" | "enum" if "expected" in context:
+            return f"must be {context['expected']}"
+        case "greater_than_equal" | "less_than_equal":
+            return f"must be {' '.join(f'{_BOUND[key]} {value}' for key, value in context.items() if key in _BOUND)}"
+        case kind:
+            return _FIX.get(kind, "cannot be used; /openapi.json gives its form")
 
 
 async def _on_refusal(request: Request, error: Exception) -> Response:

@@ -58,7 +58,7 @@ def as_body(kind: type[Body], values: Mapping[str, object]) -> Body:
     try:
         return kind.model_validate(dict(values))
     except ValidationError as error:
-        raise RequestValidationError(error.errors(include_url=False, include_context=False)) from None
+        raise RequestValidationError(error.errors(include_url=False)) from None
 
 
 def _refuse(detail: str) -> NoReturn:

@@ -63,6 +63,24 @@ async def test_a_wrong_field_is_named_with_the_fix(page) -> None:
     assert "is required; add it" in (await client.post("/api/models", json={"name": "a"})).json()["detail"]
 
 
+async def test_each_rule_that_is_broken_is_said(page) -> None:
+    client = page.command_line()
+    for capability in ("GitHub", "github.*", "1github", ""):
+        refused = (await client.post("/api/agents", json={"name": "a", "capabilities": [capability]})).json()
+        assert refused["detail"].startswith("body.capabilities.0 cannot be used: a capability is one or more segments")
+        assert not refused["detail"].endswith(".")
+    body = {"name": "Bad Name", "format": "xml", "base_url": "ftp://x", "model": "m" * 257}
+    detail = (await client.post("/api/models", json=body)).json()["detail"]
+    for rule in (
+        "body.name must have the form ^[a-z]",
+        "body.format must be 'openai' or 'anthropic'. ",
+        "body.base_url cannot be used: an address is http:// or https://",
+        "body.model is too long; 256 at most",
+    ):
+        assert rule in detail
+    assert "limit must be at most 1000" in (await client.get("/api/audit/events?limit=1001")).json()["detail"]
+
+
 async def test_a_body_of_another_media_type_is_not_guessed_at(page) -> None:
     answer = await page.command_line().post("/api/chats", content=b"{}", headers={"Content-Type": "text/plain"})
     assert answer.status_code == 400
