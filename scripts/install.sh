@@ -99,11 +99,14 @@ else
     fi
 fi
 
-# 2. Data folder, key and token. Refuses where a vault has lost its key, or a key can be read by others.
+# 2. The settings, before anything is made by them: a port that cannot be one must not be found at the start.
 export MYCELOS_DATA_DIR=$data
+"$venv/bin/mycelos" config check --settings-only > /dev/null
+
+# 3. Data folder, key and token. Refuses where a vault has lost its key, or a key can be read by others.
 "$venv/bin/mycelos" init
 
-# 3. The command, with this installation's data folder.
+# 4. The command, with this installation's data folder.
 if [ -e "$command_file" ] && ! grep --quiet --fixed-strings "$mark" "$command_file"; then
     say "$command_file is not ours and stays; run $venv/bin/mycelos with MYCELOS_DATA_DIR=$data instead"
 else
@@ -125,7 +128,7 @@ fi
 
 [ "$start" = yes ] || exit 0
 
-# 4. The running system.
+# 5. The running system.
 if "$venv/bin/mycelos" status > /dev/null 2>&1; then
     if [ "$changed" = no ]; then
         say "already running"

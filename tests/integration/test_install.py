@@ -57,6 +57,23 @@ def test_wrong_usage_is_told_and_nothing_is_done(data: Path, options: list[str])
     assert not data.exists()
 
 
+@pytest.mark.parametrize(
+    ("variables", "named"),
+    [
+        ({"MYCELOS_PORT": "nine"}, "MYCELOS_PORT"),
+        ({"MYCELOS_PORT": "7000", "MYCELOS_OPERATOR_PORT": "7000"}, "MYCELOS_OPERATOR_PORT"),
+        ({"MYCELOS_EGRESS_OPEN": "169.254.169.254:80"}, "MYCELOS_EGRESS_OPEN"),
+    ],
+)
+def test_a_setting_that_cannot_be_used_is_told_before_a_key_is_made(
+    data: Path, variables: dict[str, str], named: str
+) -> None:
+    ended = install(data, "--no-start", **variables)
+    assert ended.returncode == 2
+    assert named in ended.stderr
+    assert not data.exists()
+
+
 def test_key_token_and_folders_are_made_for_the_owner_alone(data: Path) -> None:
     ended = install(data, "--no-start")
     assert ended.returncode == 0, ended.stdout + ended.stderr

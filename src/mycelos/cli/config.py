@@ -21,13 +21,17 @@ Json = Annotated[bool, Parameter(name="--json", help="Print JSON.", negative="")
 
 
 @app.command
-def check(*, as_json: Json = False) -> int:
+def check(
+    *,
+    settings_only: Annotated[bool, Parameter(help="Without token and key, before they are made.", negative="")] = False,
+    as_json: Json = False,
+) -> int:
     """Check environment, operator.toml, token and key as `mycelos serve` does, and start nothing.
 
     Example: mycelos config check
     """
     try:
-        _check()
+        _check(settings_only=settings_only)
     except CommandError as error:
         if not as_json:
             raise
@@ -40,12 +44,13 @@ def check(*, as_json: Json = False) -> int:
     return ExitCode.DONE
 
 
-def _check() -> None:
+def _check(*, settings_only: bool) -> None:
     try:
         settings = check_settings(os.environ, resolve=True)
         layout = DataLayout(settings.data_directory)
-        find_proxy_token(settings, layout)
-        check_master_key(settings, layout)
+        if not settings_only:
+            find_proxy_token(settings, layout)
+            check_master_key(settings, layout)
     except ServeRefusedError as error:
         raise CommandError(str(error), exit_code=ExitCode(error.exit_code)) from None
     _operator_file(layout)

@@ -86,6 +86,13 @@ def test_a_missing_key_is_named(mycelos) -> None:
     assert "mycelos init" in err
 
 
+def test_the_settings_alone_can_be_checked_before_a_key_is_made(mycelos, monkeypatch, layout) -> None:
+    assert mycelos("config", "check", "--settings-only")[0] == 0
+    monkeypatch.setenv("MYCELOS_OPERATOR_PORT", "9100")
+    assert mycelos("config", "check", "--settings-only")[0] == 2
+    assert not layout.master_key.exists()
+
+
 def test_a_bad_operator_file_is_named_with_the_key(mycelos, layout) -> None:
     mycelos("init")
     layout.operator_file.write_text("[sandbox]\naccept_mising = []\n")
