@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
+import select
 import shutil
 import subprocess
 import sys
@@ -115,7 +117,7 @@ def test_continuous_integration_ends_with_the_minutes_and_the_summaries(tmp_path
     assert ended.returncode == 0, ended.stdout + ended.stderr
     assert ended.stdout.count("skips: 1") == 3
     assert re.findall(r"^(\S+) +[0-9.]+ minutes$", ended.stdout, re.MULTILINE) == [
-        "system", "environment", "model", "unit-3.13", "test", "test-machine",
+        "system", "environment", "model", "test", "unit-3.13", "test-machine",
     ]  # fmt: skip
     assert ended.stdout.splitlines()[-1] == "==== 12 passed in 1.00s ===="
 
@@ -146,3 +148,16 @@ def test_a_python_3_13_that_pyenv_has_built_is_found_behind_a_shim_that_does_not
     ended = _run("bash", ".ci/run", path=tmp_path / "bin", cwd=tmp_path)
     assert "not run" not in ended.stdout
     assert ended.returncode == 0
+
+
+def test_a_stage_that_fails_ends_what_runs_beside_it(tmp_path: Path) -> None:
+    mark = tmp_path / "beside"
+    beside = f"sleep 60 & echo $! > {mark}.new; mv {mark}.new {mark}; wait"
+    make = f'if [ "${{@: -1}}" = test-unit ]; then {beside}; fi; until [ -e {mark} ]; do :; done; exit 2'
+    ended = _continuous_integration(tmp_path, make)
+    assert ended.returncode == 2
+    with contextlib.suppress(ProcessLookupError):
+        descriptor = os.pidfd_open(int(mark.read_text()))
+        readable, _, _ = select.select([descriptor], [], [], 20)
+        os.close(descriptor)
+        assert readable
