@@ -182,6 +182,9 @@ class Twin:
         try:
             self._control.sendall(msgspec.json.encode(ChannelRequest(v=1, nonce=nonce)))
             data, descriptors, _, _ = socket.recv_fds(self._control, 65536, 4)
+            # Python 3.11 drops the flags of recv_fds, and with them close-on-exec.
+            for descriptor in descriptors:
+                os.set_inheritable(descriptor, False)
         except OSError:
             message = "the twin's proxy hands over no connection"
             raise CannotShowError(message) from None

@@ -16,6 +16,8 @@ def test_a_twin_is_a_working_proxy_and_leaves_nothing_behind():
         assert twin.canary in upstream.requests[0]
         assert "proxy.http_request" in {entry.event for entry in twin.entries()}
         assert twin.operator.status().credentials == 1
+        with twin._connect() as connection:
+            assert not connection.get_inheritable()
         twin.stop()
         with pytest.raises(CannotShowError):
             twin.use("http://127.0.0.1/")
