@@ -9,11 +9,9 @@ from typing import Annotated, Final
 from cyclopts import App, Parameter
 
 from mycelos.cli.output import CommandError, ExitCode, complain, print_json
-from mycelos.gateway.identity.basic_header import MAXIMUM_PASSWORD_BYTES
+from mycelos.gateway.identity.basic_header import MAXIMUM_PASSWORD_BYTES, MINIMUM_PASSWORD_CHARACTERS
 
 _VARIABLE: Final = "MYCELOS_PASSWORD_HASH"
-_MINIMUM_CHARACTERS: Final = 8
-"""NIST SP 800-63B, section 5.1.1.2."""
 
 app = App(name="password", help="The password of the page.")
 
@@ -68,9 +66,9 @@ def _from_input() -> str:
 
 
 def _check(password: str) -> None:
-    if len(password) < _MINIMUM_CHARACTERS or len(password.encode(errors="replace")) > MAXIMUM_PASSWORD_BYTES:
+    if len(password) < MINIMUM_PASSWORD_CHARACTERS or len(password.encode(errors="replace")) > MAXIMUM_PASSWORD_BYTES:
         message = (
-            f"The password must have at least {_MINIMUM_CHARACTERS} characters "
+            f"The password must have at least {MINIMUM_PASSWORD_CHARACTERS} characters "
             f"and at most {MAXIMUM_PASSWORD_BYTES} bytes."
         )
         raise CommandError(message, exit_code=ExitCode.WRONG_USAGE)

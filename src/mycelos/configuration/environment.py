@@ -21,6 +21,9 @@ _TOKEN: Final = re.compile(r"[A-Za-z0-9_-]{43,}={0,2}\Z")
 _PORT: Final = re.compile(r"[1-9][0-9]{0,4}\Z")
 _LABEL: Final = re.compile(r"(?!-)[a-z0-9-]{1,63}(?<!-)\Z")
 _OPEN_ENTRY: Final = re.compile(r"(?P<host>\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.-]+):(?P<port>[0-9]{1,5})\Z")
+# The widest networks that belong to somebody's own machines: 10.0.0.0/8 (RFC 1918) and fc00::/7 (RFC 4193).
+_WIDEST: Final = {4: 8, 6: 7}
+_MAPPED: Final = ipaddress.ip_network("::ffff:0:0/96")
 
 
 class ConfigurationError(ValueError):
@@ -233,10 +236,15 @@ def _public_url(text: str | None) -> str | None:
 def _addresses(name: str, text: str | None) -> tuple[str, ...]:
     entries = [part.strip() for part in (text or "").split(",") if part.strip()]
     try:
-        return tuple(str(ipaddress.ip_network(entry)) for entry in entries)
+        networks = [ipaddress.ip_network(entry) for entry in entries]
     except ValueError:
         message = f"{name} must be IP addresses or networks, comma separated"
         raise ConfigurationError(message) from None
+    for network in networks:
+        if network.prefixlen < _WIDEST[network.version] or (network.version == 6 and network.overlaps(_MAPPED)):
+            message = f"{name}: {network} would make everybody believed; name the addresses of your own proxies"
+            raise ConfigurationError(message)
+    return tuple(map(str, networks))
 
 
 def _file(name: str, text: str | None) -> Path | None:

@@ -7,6 +7,9 @@ import binascii
 import unicodedata
 from typing import Final
 
+MINIMUM_PASSWORD_CHARACTERS: Final = 8
+"""NIST SP 800-63B, section 5.1.1.2."""
+
 MAXIMUM_PASSWORD_BYTES: Final = 1024
 """More is never a password that somebody set; it would only be work for the hash function."""
 

@@ -13,7 +13,7 @@ import anyio.to_thread
 import argon2
 
 from mycelos.configuration.environment import ConfigurationError
-from mycelos.gateway.identity.basic_header import MAXIMUM_PASSWORD_BYTES
+from mycelos.gateway.identity.basic_header import MAXIMUM_PASSWORD_BYTES, MINIMUM_PASSWORD_CHARACTERS
 from mycelos.wire.problems import ProblemCode, Refusal
 
 _HASHER: Final = argon2.PasswordHasher.from_parameters(argon2.profiles.RFC_9106_LOW_MEMORY)
@@ -54,8 +54,14 @@ def check_configured(password: str | None, password_hash: str | None) -> None:
     if password_hash is not None:
         check_hash(password_hash)
     if password is not None:
-        if not password.isprintable() or not 0 < len(password.encode()) <= MAXIMUM_PASSWORD_BYTES:
-            message = f"MYCELOS_PASSWORD must be printable text of 1 to {MAXIMUM_PASSWORD_BYTES} bytes"
+        if len(password) < MINIMUM_PASSWORD_CHARACTERS:
+            message = (
+                f"MYCELOS_PASSWORD is shorter than {MINIMUM_PASSWORD_CHARACTERS} characters and could be guessed; "
+                "choose a longer one"
+            )
+            raise ConfigurationError(message)
+        if not password.isprintable() or len(password.encode()) > MAXIMUM_PASSWORD_BYTES:
+            message = f"MYCELOS_PASSWORD must be printable text of at most {MAXIMUM_PASSWORD_BYTES} bytes"
             raise ConfigurationError(message)
 
 
