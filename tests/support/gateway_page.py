@@ -207,6 +207,7 @@ async def served_page(folder: Path, *, heartbeat: float = 15.0, **settings: Any)
         "port": port,
         "operator_url": f"http://localhost:{port + 1}",
         "command_line_token": TOKEN,
+        "walls": ("landlock", "seccomp"),
         **settings,
     }
     app = create_app(Services(store, runs, proxy, SteeredModels(), REGISTRY, PageSettings(**values)), heartbeat)

@@ -30,11 +30,11 @@ def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
         environment = read_environment(environ)
         layout = DataLayout(options.data_dir)
         layout.gateway.mkdir(mode=0o700, parents=True, exist_ok=True)
-        confine_gateway(options.data_dir, descriptors.kept())
+        walls = confine_gateway(options.data_dir, descriptors.kept())
         # Imported behind the walls: this is the code that handles input, and most of the start's time and memory.
         from mycelos.gateway.process import run  # noqa: PLC0415
 
-        run(environment, layout, descriptors)
+        run(environment, layout, descriptors, walls)
     except ConfigurationError as error:
         sys.stderr.write(f"mycelos gateway: {error}\n")
         return FAILED

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from mycelos.configuration.environment import Environment
     from mycelos.configuration.layout import DataLayout
     from mycelos.gateway.descriptors import Descriptors
+    from mycelos.sandbox.confine import ConfinementReport
 
 PROXY_SECONDS: Final = 20.0
 """The proxy may start at the same time: its ledger is waited for this long."""
@@ -47,27 +48,29 @@ _RETRY_SECONDS: Final = 0.1
 _TOKEN_BYTES: Final = 32
 
 
-def run(environment: Environment, layout: DataLayout, descriptors: Descriptors) -> None:
-    """Serve until SIGTERM or SIGINT.
+def run(environment: Environment, layout: DataLayout, descriptors: Descriptors, walls: ConfinementReport) -> None:
+    """Serve until SIGTERM or SIGINT, behind ``walls``.
 
     Raises:
         ConfigurationError: a setting cannot be used, or the proxy or the store cannot be reached.
     """
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         try:
-            runner.run(_serve(environment, layout, descriptors))
+            runner.run(_serve(environment, layout, descriptors, walls))
         except Refusal as refusal:
             problem = refusal.problem
             message = joined(problem.detail, problem.next)
             raise ConfigurationError(message) from None
 
 
-async def _serve(environment: Environment, layout: DataLayout, descriptors: Descriptors) -> None:
+async def _serve(
+    environment: Environment, layout: DataLayout, descriptors: Descriptors, walls: ConfinementReport
+) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     settings = read_settings(layout.gateway_file)
-    page = _page_settings(environment, layout.command_line_token)
+    page = _page_settings(environment, layout.command_line_token, walls)
     proxy = _proxy_client(environment, layout, descriptors)
     recorder = Recorder(proxy.append)
     spawner = SpawnerClient(DescriptorChannel(descriptors.spawner, "spawner"))
@@ -104,7 +107,7 @@ def _proxy_client(environment: Environment, layout: DataLayout, descriptors: Des
     return ProxyClient(connect, environment.proxy_token, RememberedHead(layout.gateway_head))
 
 
-def _page_settings(environment: Environment, token_file: Path) -> PageSettings:
+def _page_settings(environment: Environment, token_file: Path, walls: ConfinementReport) -> PageSettings:
     password_hash = check_before_listening(environment)
     return PageSettings(
         bind=environment.bind,
@@ -114,6 +117,9 @@ def _page_settings(environment: Environment, token_file: Path) -> PageSettings:
         password_hash=password_hash,
         public_url=environment.public_url,
         trusted_proxies=environment.trusted_proxies,
+        mode="host" if (environment.proxy_url or "").startswith("fd:") else "containers",
+        walls=tuple(layer.value for layer in walls.layers),
+        missing_walls=tuple(layer.value for layer in walls.missing),
     )
 
 

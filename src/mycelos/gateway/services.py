@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from mycelos.gateway.models import ModelClient
@@ -15,7 +15,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class PageSettings:
-    """Where the page is reached, and what is needed to recognise its owner."""
+    """Where the page is reached, what is needed to recognise its owner, and how this process is confined.
+
+    ``walls`` and ``missing_walls`` are layers of the sandbox by name; missing ones the operator's file accepts.
+    """
 
     bind: str
     port: int
@@ -24,6 +27,9 @@ class PageSettings:
     password_hash: str | None = field(repr=False, default=None)
     public_url: str | None = None
     trusted_proxies: tuple[str, ...] = ()
+    mode: Literal["host", "containers"] = "host"
+    walls: tuple[str, ...] = ()
+    missing_walls: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

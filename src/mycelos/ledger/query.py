@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import re
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final, NoReturn
 
 import msgspec
@@ -14,6 +13,7 @@ from mycelos.wire.problems import ProblemCode, Refusal
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
+    from datetime import datetime
 
 MOST_ENTRIES: Final = 1000
 """Entries in one answer at most."""
@@ -75,14 +75,14 @@ def check_keys(keys: Iterable[str], known: Collection[str]) -> None:
         seen.add(key)
 
 
-def read_since(text: str, now: datetime | None = None) -> str:
-    """The moment that ``text`` names, as entries write theirs; ``now`` is the present time where none is given.
+def read_since(text: str, now: datetime) -> str:
+    """The moment that ``text`` names, as entries write theirs; a span is counted back from ``now``.
 
     Raises:
         Refusal: `invalid_request`.
     """
     try:
-        return parse_since(text, now or datetime.now(UTC))
+        return parse_since(text, now)
     except SinceError as error:
         fix = str(error)
         _refuse("since: neither a span nor a time", f"{fix[0].upper()}{fix[1:]}.")

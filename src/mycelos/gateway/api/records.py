@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import platform
+import sqlite3
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
@@ -38,14 +41,20 @@ def record_routes(services: Services) -> APIRouter:
         if after is not None:
             query["after"] = after
         if since is not None:
-            query["since"] = read_since(since)
+            query["since"] = read_since(since, datetime.now(UTC))
         return await services.proxy.audit_events(**query)
 
     @router.get("/status")
     async def show_status() -> Status:
-        """How the gateway is, and whether it reaches the proxy."""
+        """How the gateway is: its mode, the walls around it, its versions, and whether it reaches the proxy."""
         return Status(
             version=__version__,
+            python=platform.python_version(),
+            sqlite=sqlite3.sqlite_version,
+            kernel=platform.release(),
+            mode=services.settings.mode,
+            walls=list(services.settings.walls),
+            missing_walls=list(services.settings.missing_walls),
             proxy="ok" if await services.proxy.health() else "unavailable",
             ledger_alarm=services.proxy.ledger_alarm,
             agents=len(await services.store.agents.all()),

@@ -246,6 +246,12 @@ class Status(Answer):
     """How the gateway is."""
 
     version: str
+    python: str
+    sqlite: str
+    kernel: str
+    mode: Literal["host", "containers"]
+    walls: list[str]
+    missing_walls: list[str]
     proxy: Literal["ok", "unavailable"]
     ledger_alarm: str | None
     agents: int

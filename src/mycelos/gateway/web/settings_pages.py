@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import platform
+import sqlite3
+from typing import Final
+
 from fastapi import APIRouter, Request
 from starlette.responses import RedirectResponse, Response
 
@@ -12,6 +16,11 @@ from mycelos.gateway.services import Services
 from mycelos.gateway.web.forms import as_body, read_form
 from mycelos.gateway.web.rendering import Pages
 from mycelos.wire.egress import CredentialSummary
+
+_MODES: Final = {
+    "host": "host: processes of this machine, confined by its kernel; no containers",
+    "containers": "containers: proxy and gateway each in one of its own",
+}
 
 
 def settings_routes(pages: Pages, services: Services, administration: Administration) -> APIRouter:
@@ -24,7 +33,11 @@ def settings_routes(pages: Pages, services: Services, administration: Administra
         is_reachable = await services.proxy.health()
         credentials: list[CredentialSummary] = await services.proxy.credentials() if is_reachable else []
         facts = [
-            ("Version", __version__),
+            ("Version", f"Mycelos {__version__}, Python {platform.python_version()}, SQLite {sqlite3.sqlite_version}"),
+            ("Mode", _MODES[settings.mode]),
+            ("Kernel", platform.release()),
+            ("Walls around this gateway", ", ".join(settings.walls) or "none"),
+            ("Walls that are missing", ", ".join(settings.missing_walls) or "none"),
             ("Proxy", "answers" if is_reachable else "does not answer; see mycelos status"),
             ("Ledger", services.proxy.ledger_alarm or "grew with each receipt"),
             ("Address", f"{settings.bind}, port {settings.port}"),

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import platform
+import sqlite3
+
 import pytest
 
 from mycelos import __version__
@@ -65,6 +68,12 @@ async def test_the_status_says_whether_the_proxy_answers(page) -> None:
     await page.begin_run()
     assert (await client.get("/api/status")).json() == {
         "version": __version__,
+        "python": platform.python_version(),
+        "sqlite": sqlite3.sqlite_version,
+        "kernel": platform.release(),
+        "mode": "host",
+        "walls": ["landlock", "seccomp"],
+        "missing_walls": [],
         "proxy": "ok",
         "ledger_alarm": None,
         "agents": 1,

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import platform
+
 import pytest
 
 from mycelos import __version__
@@ -10,7 +12,15 @@ pytestmark = pytest.mark.anyio
 async def test_the_installation_in_facts(page) -> None:
     client = await page.signed_in()
     text = (await client.get("/settings")).text
-    for words in (__version__, "answers", "127.0.0.1, port", "one-time links only"):
+    for words in (
+        __version__,
+        "answers",
+        "127.0.0.1, port",
+        "one-time links only",
+        "host: processes",
+        "landlock, seccomp",
+        platform.release(),
+    ):
         assert words in text
     page.proxy.is_down = True
     assert "does not answer" in (await client.get("/settings")).text
