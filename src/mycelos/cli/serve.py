@@ -6,7 +6,6 @@ import os
 import sys
 
 from mycelos.cli.data_directory import settings_of
-from mycelos.cli.gateway_client import client_of
 from mycelos.cli.output import CommandError, ExitCode, complain
 from mycelos.configuration.layout import DataLayout
 from mycelos.supervisor.checks import ServeRefusedError
@@ -30,6 +29,9 @@ def serve() -> int:
 
 
 def _announce(state: SupervisorState) -> None:
+    # Imported now that all is up: before, the processes would have waited for it.
+    from mycelos.cli.gateway_client import client_of
+
     layout = DataLayout(settings_of(os.environ).data_directory)
     lines = [f"{child.name:<10} process {child.pid}" for child in state.children]
     lines.append(f"{'vault page':<10} {state.operator_url} (sign in with: mycelos open --operator)")

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 
 import pytest
 from scripted_gateway import running_state
@@ -24,6 +26,12 @@ def test_a_refusal_is_one_line_with_its_exit_code(mycelos, monkeypatch) -> None:
 
     monkeypatch.setattr(serve, "run_supervisor", refuse)
     assert mycelos("serve") == (1, "", "mycelos: no master key; run: mycelos init\n")
+
+
+def test_what_is_needed_after_the_start_is_not_loaded_before_it() -> None:
+    script = "import sys, mycelos.cli.serve; print([name for name in ('http.client', 'ssl') if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-I", "-c", script], capture_output=True, text=True, check=False)
+    assert done.stdout == "[]\n", done.stderr
 
 
 def test_what_came_up_is_printed_with_a_link_at_the_end(mycelos, gateway, monkeypatch) -> None:
