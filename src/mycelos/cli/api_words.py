@@ -24,8 +24,7 @@ _FIELD: Final = re.compile(r"\b(?:body|path)\.(?P<field>[a-z_]+)(?:\.[0-9]+)?")
 _LISTED: Final = re.compile(r"GET /api/(?P<kind>agent|model)s lists those that exist\.")
 _ROUTE: Final = re.compile(r"GET /api/\S+ lists those that exist\.")
 _PHRASES: Final = (
-    ("the form that /openapi.json gives", "the form that is expected"),
-    ("the words that /openapi.json lists", "the words that --help lists"),
+    ("/openapi.json gives its form", "--help gives its form"),
     ("Correct the named fields and send the request again; /openapi.json describes them.", "Correct it; see --help."),
     ("Correct the request; /openapi.json lists the fields.", "See --help."),
     ("Reload the page and choose another name.", "Choose another name."),

@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from scripted_gateway import problem
 
+from mycelos.cli import api_words
 from mycelos.cli.api_words import in_command_words
 from mycelos.gateway.middleware import problems
 from mycelos.wire.problems import ProblemCode, make_problem
@@ -37,6 +40,18 @@ def test_no_fault_of_a_field_sends_a_person_to_the_schema(kind: str) -> None:
     assert detail.startswith("NAME ")
     assert " --url " in detail
     assert "/openapi.json" not in detail
+
+
+def test_the_schema_is_not_named_for_a_fault_without_a_rule() -> None:
+    assert reworded("body.base_url cannot be used; /openapi.json gives its form")[0] == (
+        "--url cannot be used; --help gives its form"
+    )
+
+
+@pytest.mark.parametrize("said", [said for said, _ in api_words._PHRASES])
+def test_each_phrase_is_one_that_the_gateway_still_says(said: str) -> None:
+    sources = Path(problems.__file__).parents[1].rglob("*.py")
+    assert any(said in source.read_text(encoding="utf-8") for source in sources)
 
 
 @pytest.mark.parametrize(
