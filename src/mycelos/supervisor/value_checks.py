@@ -45,15 +45,14 @@ def _check_openings(entries: Sequence[OpenedHost], settings: Environment) -> Non
     from mycelos.proxy.egress.opened_hosts import open_hosts  # noqa: PLC0415
     from mycelos.proxy.egress.own_addresses import OwnAddresses  # noqa: PLC0415
     from mycelos.proxy.egress.resolve import DnsResolver, SystemResolver  # noqa: PLC0415
-    from mycelos.wire.problems import Refusal  # noqa: PLC0415
+    from mycelos.wire.problems import Refusal, joined  # noqa: PLC0415
 
     resolver = SystemResolver() if settings.dns is None else DnsResolver(settings.dns)
     ports = frozenset({settings.port, settings.operator_port})
     try:
         asyncio.run(open_hosts(entries, resolver, OwnAddresses(), ports))
     except Refusal as refusal:
-        message = f"{refusal.problem.detail} {refusal.problem.next}"
-        raise ConfigurationError(message) from None
+        raise ConfigurationError(joined(refusal.problem.detail, refusal.problem.next)) from None
 
 
 def _is_address(host: str) -> bool:
