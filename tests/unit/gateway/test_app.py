@@ -6,6 +6,7 @@ from mycelos.gateway.identity.authentication import Authentication
 from mycelos.gateway.middleware.body_limit import BodyLimit
 from mycelos.gateway.middleware.error_boundary import ErrorBoundary
 from mycelos.gateway.middleware.host_check import HostCheck
+from mycelos.gateway.middleware.json_body import JsonBody
 from mycelos.gateway.middleware.origin_check import OriginCheck
 from mycelos.gateway.middleware.security_headers import SecurityHeaders
 
@@ -13,7 +14,7 @@ pytestmark = pytest.mark.anyio
 
 
 async def test_the_layers_stand_in_their_order(page) -> None:
-    order = [SecurityHeaders, ErrorBoundary, HostCheck, BodyLimit, Authentication, OriginCheck]
+    order = [SecurityHeaders, ErrorBoundary, HostCheck, BodyLimit, Authentication, OriginCheck, JsonBody]
     assert [layer.cls for layer in page.app.user_middleware] == order
 
 
