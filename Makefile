@@ -16,6 +16,7 @@ install: ## The development environment in .venv, from the hashed locks
 
 lint: install ## ruff: everything on, each exception explained in pyproject.toml
 	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check --quiet .
 	$(VENV)/bin/shellcheck --external-sources .ci/run scripts/*.sh
 
 types: install ## mypy, strict

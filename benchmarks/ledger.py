@@ -54,14 +54,18 @@ async def append(path: Path, producers: int, seconds: float) -> list[float]:
 
 def report(directory: Path, seconds: float) -> None:
     """Measure and print."""
-    print(f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, "
-          f"SQLite {sqlite3.sqlite_version}, load {os.getloadavg()[0]:.1f}")
+    print(
+        f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, "
+        f"SQLite {sqlite3.sqlite_version}, load {os.getloadavg()[0]:.1f}"
+    )
     print(f"fdatasync          {sync_rate(directory, seconds):>10,.0f} /s")
     for producers in (1, 64):
         took = asyncio.run(append(directory / f"{producers}.sqlite", producers, seconds))
         centiles = statistics.quantiles(took, n=100)
-        print(f"{producers:>2} producers       {len(took) / seconds:>10,.0f} appends/s   "
-              f"p50 {centiles[49] * 1000:.2f} ms   p99 {centiles[98] * 1000:.2f} ms")
+        print(
+            f"{producers:>2} producers       {len(took) / seconds:>10,.0f} appends/s   "
+            f"p50 {centiles[49] * 1000:.2f} ms   p99 {centiles[98] * 1000:.2f} ms"
+        )
     with LedgerReader(directory / "64.sqlite") as reader:
         began = time.perf_counter()
         count = verify(reader.rows(), {}).entries

@@ -115,8 +115,15 @@ def rewrite(rows):
 
 
 ATTACKS = [
-    (edit, 12), (edit_and_rehash, 13), (delete, 12), (delete_and_renumber, 12), (insert, 12), (reorder, 12),
-    (truncate, 12), (empty, 0), (rewrite, REMEMBERED),
+    (edit, 12),
+    (edit_and_rehash, 13),
+    (delete, 12),
+    (delete_and_renumber, 12),
+    (insert, 12),
+    (reorder, 12),
+    (truncate, 12),
+    (empty, 0),
+    (rewrite, REMEMBERED),
 ]
 
 

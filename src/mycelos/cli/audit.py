@@ -46,6 +46,7 @@ _TYPES: Final = sorted({*Event, *(event.partition(".")[0] for event in Event)})
 
 app = App(name="audit", help="Look at the ledger of everything that crossed the proxy, and verify it.")
 
+
 @app.default
 def show(
     *,

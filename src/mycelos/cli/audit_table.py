@@ -18,7 +18,10 @@ if TYPE_CHECKING:
     from mycelos.ledger.entry import Entry
 
 _STYLES: Final = {
-    Severity.INFO: "", Severity.NOTICE: "cyan", Severity.WARNING: "yellow", Severity.CRITICAL: "bold red",
+    Severity.INFO: "",
+    Severity.NOTICE: "cyan",
+    Severity.WARNING: "yellow",
+    Severity.CRITICAL: "bold red",
 }
 _MARKS: Final = {"fact": "·", "intent": "→", "outcome": "←"}
 """An intent goes out, its outcome comes back."""

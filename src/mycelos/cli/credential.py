@@ -167,9 +167,7 @@ def rotate(service: Service, *, stdin: Stdin = False, from_file: FromFile = None
 
 
 @app.command
-def delete(
-    service: Service, *, yes: Annotated[bool, Parameter(negative="", help="do not ask, delete")] = False
-) -> int:
+def delete(service: Service, *, yes: Annotated[bool, Parameter(negative="", help="do not ask, delete")] = False) -> int:
     """Remove a credential and its secret. At a terminal it is asked whether that is meant.
 
     Example: mycelos credential delete github

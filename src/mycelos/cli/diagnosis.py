@@ -59,7 +59,16 @@ class Diagnosis:
 def examine(layout: DataLayout) -> list[Diagnosis]:
     """Everything, in the order in which it is best mended."""
     checks: tuple[Callable[[DataLayout], list[Diagnosis]], ...] = (
-        _versions, _seccomp, _landlock, _sandbox, _file_modes, _disk, _ledger, _clock, _certificates, _routes,
+        _versions,
+        _seccomp,
+        _landlock,
+        _sandbox,
+        _file_modes,
+        _disk,
+        _ledger,
+        _clock,
+        _certificates,
+        _routes,
         _processes,
     )
     return [diagnosis for check in checks for diagnosis in check(layout)]

@@ -32,9 +32,7 @@ def doctor(
     if State.WALL_MISSING in states:
         code = ExitCode.WALL_MISSING
     if as_json:
-        findings = [
-            {"name": one.name, "state": one.state.value, "found": one.found, "fix": one.fix} for one in found
-        ]
+        findings = [{"name": one.name, "state": one.state.value, "found": one.found, "fix": one.fix} for one in found]
         print_json({"findings": findings, "exit_code": int(code)})
         return code
     for one in found:

@@ -42,10 +42,27 @@ def seal(draft: Draft, head: Head, epoch: int, at: str, mono: int) -> Entry:
         EntryError: the entry would be larger than `MAXIMUM_BODY`.
     """
     unsealed = Entry(
-        seq=head.seq + 1, v=VERSION, epoch=epoch, at=at, mono=mono, event=draft.event.value, phase=draft.phase.value,
-        intent_seq=draft.intent_seq, source=draft.source.value, tenant=draft.tenant, principal=draft.principal,
-        actor=draft.actor, run=draft.run, agent=draft.agent, subject=draft.subject, outcome=draft.outcome,
-        reason=draft.reason, args_mac=draft.args_mac, details=draft.details, prev_hash=head.leaf_hash, leaf_hash="",
+        seq=head.seq + 1,
+        v=VERSION,
+        epoch=epoch,
+        at=at,
+        mono=mono,
+        event=draft.event.value,
+        phase=draft.phase.value,
+        intent_seq=draft.intent_seq,
+        source=draft.source.value,
+        tenant=draft.tenant,
+        principal=draft.principal,
+        actor=draft.actor,
+        run=draft.run,
+        agent=draft.agent,
+        subject=draft.subject,
+        outcome=draft.outcome,
+        reason=draft.reason,
+        args_mac=draft.args_mac,
+        details=draft.details,
+        prev_hash=head.leaf_hash,
+        leaf_hash="",
     )
     content = body(unsealed)
     if len(content) > MAXIMUM_BODY:

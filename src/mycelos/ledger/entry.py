@@ -112,8 +112,19 @@ COLUMNS: Final = Entry._fields
 
 
 def make_draft(
-    event: Event, phase: Phase, *, tenant: str, principal: str = "", actor: str = "", run: str = "", agent: str = "",
-    subject: str = "", outcome: str = "", reason: str = "", args_mac: str | None = None, intent_seq: int | None = None,
+    event: Event,
+    phase: Phase,
+    *,
+    tenant: str,
+    principal: str = "",
+    actor: str = "",
+    run: str = "",
+    agent: str = "",
+    subject: str = "",
+    outcome: str = "",
+    reason: str = "",
+    args_mac: str | None = None,
+    intent_seq: int | None = None,
     details: Mapping[str, Any] | None = None,
 ) -> Draft:
     """Check and clean what a caller says about ``event``; the source is the event's own.
@@ -125,9 +136,19 @@ def make_draft(
         message = "intent_seq: an outcome names its intent, and nothing else does"
         raise EntryError(message)
     return Draft(
-        event=event, phase=phase, source=EVENTS[event].source, tenant=_column(tenant), principal=_column(principal),
-        actor=_column(actor), run=_column(run), agent=_column(agent), subject=_column(subject),
-        outcome=_column(outcome), reason=_column(reason), args_mac=args_mac, intent_seq=intent_seq,
+        event=event,
+        phase=phase,
+        source=EVENTS[event].source,
+        tenant=_column(tenant),
+        principal=_column(principal),
+        actor=_column(actor),
+        run=_column(run),
+        agent=_column(agent),
+        subject=_column(subject),
+        outcome=_column(outcome),
+        reason=_column(reason),
+        args_mac=args_mac,
+        intent_seq=intent_seq,
         details=canonical(_clean_details(event, details or {})).decode("utf-8"),
     )
 

@@ -70,13 +70,17 @@ def decide(
         return Deny(tool, Reason.MALFORMED_TOOL, "This is not the name of a tool.", "Call a tool by its listed name.")
     if not all(is_capability(name) for name in (*capabilities, *person_decides)):
         return Deny(
-            tool, Reason.MALFORMED_CAPABILITY, "The agent's list of capabilities holds a name that is none.",
+            tool,
+            Reason.MALFORMED_CAPABILITY,
+            "The agent's list of capabilities holds a name that is none.",
             "Correct the agent's capabilities.",
         )
     covering = [name for name in capabilities if grants(name, tool)]
     if not covering:
         return Deny(
-            tool, Reason.NO_CAPABILITY, f"The agent has no capability that covers {tool}.",
+            tool,
+            Reason.NO_CAPABILITY,
+            f"The agent has no capability that covers {tool}.",
             f"If it should, a person can grant {tool} to the agent.",
         )
     if tool not in registered:

@@ -24,8 +24,17 @@ if TYPE_CHECKING:
     from mycelos.prove.installation import Installation
 
 _OPERATOR_ROUTES: Final = (
-    "/credential/store", "/credential/rotate", "/credential/delete", "/credential/bind", "/egress/rules",
-    "/link/create", "/link/redeem", "/key/rotate", "/lockdown", "/token/rotate", "/mcp/register",
+    "/credential/store",
+    "/credential/rotate",
+    "/credential/delete",
+    "/credential/bind",
+    "/egress/rules",
+    "/link/create",
+    "/link/redeem",
+    "/key/rotate",
+    "/lockdown",
+    "/token/rotate",
+    "/mcp/register",
 )
 _SEALED: Final = ("bindings", "label", "payload", "wrapped_key")
 """Columns of a stored credential that the seal must cover."""

@@ -25,6 +25,7 @@ REFUSED: Final = (
 )  # fmt: skip
 """``port`` is a listener that was not opened, ``opened`` the one that was."""
 
+
 def probe_addresses(_installation: Installation) -> list[Finding]:
     """Each address of `REFUSED`, with the rules wide open, then the opened one as the control."""
     with Upstream() as opened, Upstream() as private, Twin(opened.port) as twin:

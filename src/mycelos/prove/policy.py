@@ -105,8 +105,11 @@ class _House:
         ours.setblocking(False)
         runners.setblocking(False)
         active = ActiveRun(
-            run=cast("Any", _Named()), agent=cast("Any", _Named(capabilities=("probe.read",))),
-            model=cast("Any", None), messages=(), limits=Limits(model_requests=9, tool_calls=9, answer_characters=9),
+            run=cast("Any", _Named()),
+            agent=cast("Any", _Named(capabilities=("probe.read",))),
+            model=cast("Any", None),
+            messages=(),
+            limits=Limits(model_requests=9, tool_calls=9, answer_characters=9),
             journal=cast("Any", _Journal()),
         )
         with ours, runners:

@@ -101,8 +101,17 @@ class Twin:
     def binding(self, port: int) -> Binding:
         """Bearer injection into GET below ``/bound`` at 127.0.0.1."""
         return Binding(
-            v=1, scheme="http", host="127.0.0.1", port=port, methods=(Method.GET,), path=("bound",), query="any",
-            inject=Bearer(), response=ResponseRule("drop", "redact"), confirm=False, quota=None,
+            v=1,
+            scheme="http",
+            host="127.0.0.1",
+            port=port,
+            methods=(Method.GET,),
+            path=("bound",),
+            query="any",
+            inject=Bearer(),
+            response=ResponseRule("drop", "redact"),
+            confirm=False,
+            quota=None,
         )
 
     def gateway(self, method: str, path: str, message: Any = None, *, bearer: str | None = None) -> Answer:
@@ -166,8 +175,12 @@ class Twin:
         with os.fdopen(ready, "rb") as stream:
             try:
                 self._process = subprocess.Popen(
-                    [sys.executable, *PROGRAM, *flags], env=environment, pass_fds=descriptors,
-                    stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                    [sys.executable, *PROGRAM, *flags],
+                    env=environment,
+                    pass_fds=descriptors,
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.DEVNULL,
+                    stderr=subprocess.DEVNULL,
                 )
             finally:
                 os.close(ready_of_proxy)

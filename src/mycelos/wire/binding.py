@@ -19,13 +19,37 @@ _SEGMENT: Final = re.compile(r"[A-Za-z0-9._~!$&'()*+,;=:@-]+\Z")
 _HEADER_NAME: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,64}\Z")
 _QUERY_KEY: Final = re.compile(r"[A-Za-z0-9._~\[\]-]{1,64}\Z")
 
-FORBIDDEN_INJECTION_HEADERS: Final = frozenset({
-    "accept-encoding", "connection", "content-encoding", "content-length", "cookie", "expect", "forwarded",
-    "host", "http2-settings", "keep-alive", "proxy-authenticate", "proxy-authorization", "proxy-connection",
-    "range", "te", "trailer", "transfer-encoding", "upgrade", "via", "x-forwarded-for", "x-forwarded-host",
-    "x-forwarded-proto", "x-http-method", "x-http-method-override", "x-method-override", "x-original-url",
-    "x-rewrite-url",
-})
+FORBIDDEN_INJECTION_HEADERS: Final = frozenset(
+    {
+        "accept-encoding",
+        "connection",
+        "content-encoding",
+        "content-length",
+        "cookie",
+        "expect",
+        "forwarded",
+        "host",
+        "http2-settings",
+        "keep-alive",
+        "proxy-authenticate",
+        "proxy-authorization",
+        "proxy-connection",
+        "range",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+        "via",
+        "x-forwarded-for",
+        "x-forwarded-host",
+        "x-forwarded-proto",
+        "x-http-method",
+        "x-http-method-override",
+        "x-method-override",
+        "x-original-url",
+        "x-rewrite-url",
+    }
+)
 """Header names that change framing, routing or the method: no secret is injected into one."""
 
 

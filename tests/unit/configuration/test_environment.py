@@ -38,25 +38,27 @@ def test_the_platforms_data_folder_is_respected() -> None:
 
 
 def test_each_value_is_read() -> None:
-    environment = read_environment({
-        "MYCELOS_DATA_DIR": "/srv/data",
-        "MYCELOS_MASTER_KEY": KEY,
-        "MYCELOS_PROXY_TOKEN": TOKEN,
-        "MYCELOS_PROXY_URL": "fd:5",
-        "MYCELOS_PROXY_LISTEN": "127.0.0.1:9110",
-        "MYCELOS_BIND": "::1",
-        "MYCELOS_PORT": "1",
-        "MYCELOS_OPERATOR_PORT": "65535",
-        "MYCELOS_PASSWORD": "correct horse",
-        "MYCELOS_PASSWORD_HASH": "$argon2id$x",
-        "MYCELOS_PUBLIC_URL": "https://mycelos.example.org:8443/",
-        "MYCELOS_TRUSTED_PROXIES": "10.0.0.1, 192.168.0.0/24",
-        "MYCELOS_EGRESS_OPEN": "ollama.lan:11434,[::1]:8080",
-        "MYCELOS_WITNESS": "/srv/witness",
-        "MYCELOS_CA_FILE": __file__,
-        "MYCELOS_DNS": "[::1]:53",
-        "MYCELOS_DATABASE_URL": "sqlite://",
-    })
+    environment = read_environment(
+        {
+            "MYCELOS_DATA_DIR": "/srv/data",
+            "MYCELOS_MASTER_KEY": KEY,
+            "MYCELOS_PROXY_TOKEN": TOKEN,
+            "MYCELOS_PROXY_URL": "fd:5",
+            "MYCELOS_PROXY_LISTEN": "127.0.0.1:9110",
+            "MYCELOS_BIND": "::1",
+            "MYCELOS_PORT": "1",
+            "MYCELOS_OPERATOR_PORT": "65535",
+            "MYCELOS_PASSWORD": "correct horse",
+            "MYCELOS_PASSWORD_HASH": "$argon2id$x",
+            "MYCELOS_PUBLIC_URL": "https://mycelos.example.org:8443/",
+            "MYCELOS_TRUSTED_PROXIES": "10.0.0.1, 192.168.0.0/24",
+            "MYCELOS_EGRESS_OPEN": "ollama.lan:11434,[::1]:8080",
+            "MYCELOS_WITNESS": "/srv/witness",
+            "MYCELOS_CA_FILE": __file__,
+            "MYCELOS_DNS": "[::1]:53",
+            "MYCELOS_DATABASE_URL": "sqlite://",
+        }
+    )
     assert environment.data_directory == Path("/srv/data")
     assert environment.master_key == bytes(range(32))
     assert environment.proxy_token == TOKEN
@@ -183,12 +185,14 @@ def test_a_token_of_32_bytes_or_more_is_taken_as_it_is(raw: bytes) -> None:
 
 
 def test_secrets_do_not_show_in_the_representation() -> None:
-    environment = read_environment({
-        "MYCELOS_MASTER_KEY": KEY,
-        "MYCELOS_PROXY_TOKEN": TOKEN,
-        "MYCELOS_PASSWORD": "correct horse",
-        "MYCELOS_PASSWORD_HASH": "$argon2id$x",
-    })
+    environment = read_environment(
+        {
+            "MYCELOS_MASTER_KEY": KEY,
+            "MYCELOS_PROXY_TOKEN": TOKEN,
+            "MYCELOS_PASSWORD": "correct horse",
+            "MYCELOS_PASSWORD_HASH": "$argon2id$x",
+        }
+    )
     shown = repr(environment)
     for secret in (KEY, TOKEN, "correct horse", "$argon2id$x", repr(bytes(range(32)))):
         assert secret not in shown

@@ -21,7 +21,11 @@ def make_log() -> Callable[[int], list[Entry]]:
         entries = []
         for number in range(count):
             draft = make_draft(
-                Event.PROXY_HTTP_REQUEST, Phase.FACT, tenant=DEFAULT_TENANT, principal="gateway", run=f"run-{number}",
+                Event.PROXY_HTTP_REQUEST,
+                Phase.FACT,
+                tenant=DEFAULT_TENANT,
+                principal="gateway",
+                run=f"run-{number}",
                 details={"host": "api.example", "port": 443, "status": 200},
             )
             entry = seal(draft, head, 0, f"2026-01-31T12:00:00.{number:06}Z", number)

@@ -70,8 +70,19 @@ def test_a_refused_field_s_name_is_escaped_and_its_value_never_shown():
 
 @pytest.mark.parametrize(
     "details",
-    [{"port": "443"}, {"port": True}, {"port": 2**53}, {"port": 1.0}, {"host": 1}, {"host": ["a"]}, {"truncated": 1},
-     {"addresses": "a"}, {"addresses": [1]}, {"addresses": ["a"] * 65}, {"host": {"a": 1}}],
+    [
+        {"port": "443"},
+        {"port": True},
+        {"port": 2**53},
+        {"port": 1.0},
+        {"host": 1},
+        {"host": ["a"]},
+        {"truncated": 1},
+        {"addresses": "a"},
+        {"addresses": [1]},
+        {"addresses": ["a"] * 65},
+        {"host": {"a": 1}},
+    ],
     ids=repr,
 )
 def test_a_field_of_the_wrong_type_is_refused(details):

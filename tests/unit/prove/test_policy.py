@@ -28,5 +28,9 @@ async def test_the_order_of_things_is_what_the_broker_really_did():
         ToolCall(id="2", tool="probe.write.item", args={"value": "8"}),
     )
     assert steps == [
-        "policy.allowed fact", "tool.called intent", "handler 7", "tool.called outcome", "policy.denied fact",
+        "policy.allowed fact",
+        "tool.called intent",
+        "handler 7",
+        "tool.called outcome",
+        "policy.denied fact",
     ]

@@ -54,7 +54,8 @@ def test_a_master_key_in_a_process_s_environment_is_seen(layout, monkeypatch):
     monkeypatch.setattr(walls, "gateway_probes", lambda _: report(attack("read-kept"), attack("connect-kept")))
     real = walls.Path.read_bytes
     monkeypatch.setattr(
-        walls.Path, "read_bytes",
+        walls.Path,
+        "read_bytes",
         lambda path: b"A=1\0MYCELOS_MASTER_KEY=x\0" if path.name == "environ" else real(path),
     )
     findings = walls.probe_key_from_gateway(running(layout, gateway=own, operator=own, spawner=own))

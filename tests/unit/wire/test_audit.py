@@ -15,9 +15,7 @@ REQUEST = json.loads(VECTOR["request"])
 
 
 @pytest.mark.parametrize(("name", "kind"), [("request", AppendRequest), ("receipt", AppendReceipt)])
-def test_the_golden_messages_are_read_and_written_back_as_the_same_bytes(
-    name: str, kind: type[msgspec.Struct]
-) -> None:
+def test_the_golden_messages_are_read_and_written_back_as_the_same_bytes(name: str, kind: type[msgspec.Struct]) -> None:
     assert msgspec.json.encode(decode_json(VECTOR[name], kind, name)).decode() == VECTOR[name]
 
 

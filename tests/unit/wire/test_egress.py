@@ -18,9 +18,7 @@ CALL = json.loads(VECTOR["call"])
     ("name", "kind"),
     [("call", egress.HttpCall), ("answer", egress.HttpAnswer), ("summary", egress.CredentialSummary)],
 )
-def test_the_golden_messages_are_read_and_written_back_as_the_same_bytes(
-    name: str, kind: type[msgspec.Struct]
-) -> None:
+def test_the_golden_messages_are_read_and_written_back_as_the_same_bytes(name: str, kind: type[msgspec.Struct]) -> None:
     message = decode_json(VECTOR[name], kind, name)
     assert msgspec.json.encode(message).decode() == VECTOR[name]
 

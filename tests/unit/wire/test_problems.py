@@ -21,9 +21,7 @@ def test_each_code_has_a_status_a_title_and_a_type_of_its_own(code: ProblemCode)
 
 
 def test_the_golden_problem_document_is_written() -> None:
-    problem = make_problem(
-        ProblemCode.SSRF_BLOCKED, "The address is private.", "Open it with MYCELOS_EGRESS_OPEN."
-    )
+    problem = make_problem(ProblemCode.SSRF_BLOCKED, "The address is private.", "Open it with MYCELOS_EGRESS_OPEN.")
     assert msgspec.json.encode(problem).decode() == VECTOR["json"]
     assert msgspec.json.decode(VECTOR["json"], type=Problem) == problem
     assert (MEDIA_TYPE, REFUSED_HEADER) == (VECTOR["media_type"], VECTOR["header"])

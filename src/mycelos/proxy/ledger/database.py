@@ -73,9 +73,14 @@ SCHEMA: Final = {
 INSERT: Final = f"INSERT INTO audit_events ({', '.join(COLUMNS)}) VALUES ({', '.join('?' * len(COLUMNS))})"  # noqa: S608 - names from code
 SELECT: Final = f"SELECT {', '.join(COLUMNS)} FROM audit_events"  # noqa: S608 - names from code
 
-_WRITER_MAY: Final = frozenset({
-    sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_TRANSACTION, sqlite3.SQLITE_FUNCTION,
-})
+_WRITER_MAY: Final = frozenset(
+    {
+        sqlite3.SQLITE_SELECT,
+        sqlite3.SQLITE_READ,
+        sqlite3.SQLITE_TRANSACTION,
+        sqlite3.SQLITE_FUNCTION,
+    }
+)
 
 
 class LedgerError(Exception):

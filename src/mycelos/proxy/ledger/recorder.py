@@ -68,9 +68,7 @@ class Recorder:
         self._loop = asyncio.get_running_loop()
         self._path = path
         self._mac_key: bytes | None = None
-        self._writer = (
-            LedgerWriter(path, self._deliver) if clock is None else LedgerWriter(path, self._deliver, clock)
-        )
+        self._writer = LedgerWriter(path, self._deliver) if clock is None else LedgerWriter(path, self._deliver, clock)
 
     @classmethod
     async def open(cls, path: Path, clock: Callable[[], Moment] | None = None) -> Recorder:
@@ -141,9 +139,15 @@ class Recorder:
         if phase is Phase.OUTCOME:
             await self._check_claimed_intent(request.intent_seq, event)
         about = About(
-            principal=request.principal or "", actor=request.actor or "", run=request.run or "",
-            agent=request.agent or "", subject=request.subject or "", outcome=request.outcome or "",
-            reason=request.reason or "", args_digest=request.args_digest, details=request.details,
+            principal=request.principal or "",
+            actor=request.actor or "",
+            run=request.run or "",
+            agent=request.agent or "",
+            subject=request.subject or "",
+            outcome=request.outcome or "",
+            reason=request.reason or "",
+            args_digest=request.args_digest,
+            details=request.details,
         )
         try:
             draft = self._draft(event, phase, request.intent_seq, about)
@@ -153,8 +157,15 @@ class Recorder:
         return AppendReceipt(seq=receipt.seq, leaf_hash=receipt.leaf_hash, checkpoint=None)
 
     async def events(
-        self, *, after: int | None = None, limit: int = 100, suspicious: bool = False, since: str | None = None,
-        event: str | None = None, agent: str | None = None, run: str | None = None,
+        self,
+        *,
+        after: int | None = None,
+        limit: int = 100,
+        suspicious: bool = False,
+        since: str | None = None,
+        event: str | None = None,
+        agent: str | None = None,
+        run: str | None = None,
     ) -> list[Entry]:
         """Entries in the order of the log: the first ``limit`` after ``after``, or else the newest ``limit``.
 
@@ -171,7 +182,9 @@ class Recorder:
         result = await asyncio.to_thread(self._verify, remembered)
         if result.fault is not None:
             await self.fact(
-                Event.LEDGER_VERIFY_FAILED, outcome=result.verdict.value, reason=result.reason,
+                Event.LEDGER_VERIFY_FAILED,
+                outcome=result.verdict.value,
+                reason=result.reason,
                 details={"seq": result.fault.seq, "count": result.entries},
             )
         return result
@@ -195,8 +208,13 @@ class Recorder:
         texts = {name: about.get(name, "") for name in _TEXTS}
         args_mac = self._mac(about.get("args_digest"))
         return make_draft(
-            event, phase, tenant=DEFAULT_TENANT, intent_seq=intent_seq, args_mac=args_mac,
-            details=about.get("details"), **texts,  # type: ignore[arg-type]  # each is a text of About
+            event,
+            phase,
+            tenant=DEFAULT_TENANT,
+            intent_seq=intent_seq,
+            args_mac=args_mac,
+            details=about.get("details"),
+            **texts,  # type: ignore[arg-type]  # each is a text of About
         )
 
     def _mac(self, digest: str | None) -> str | None:

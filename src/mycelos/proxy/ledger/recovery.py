@@ -31,10 +31,18 @@ class Recovery:
         """One `intent.unresolved` for each, to be written together before anything else."""
         return tuple(
             make_draft(
-                Event.INTENT_UNRESOLVED, Phase.FACT, tenant=intent.tenant, principal=intent.principal,
-                actor=intent.actor, run=intent.run, agent=intent.agent, subject=intent.subject, outcome="unknown",
+                Event.INTENT_UNRESOLVED,
+                Phase.FACT,
+                tenant=intent.tenant,
+                principal=intent.principal,
+                actor=intent.actor,
+                run=intent.run,
+                agent=intent.agent,
+                subject=intent.subject,
+                outcome="unknown",
                 reason="the system stopped before the outcome was recorded; the effect may have happened",
-                intent_seq=intent.seq, details={"event": intent.event},
+                intent_seq=intent.seq,
+                details={"event": intent.event},
             )
             for intent in self.unresolved
         )

@@ -30,8 +30,15 @@ def test_nobody_remembers_at_first(layout):
 
 @pytest.mark.parametrize(
     "content",
-    ["", "{}", "[]", '{"seq": -1, "leaf_hash": "' + "ab" * 32 + '"}', '{"seq": 1, "leaf_hash": "xy"}',
-     '{"seq": 1, "leaf_hash": "' + "ab" * 32 + '", "more": 1}', "\x00" * 9000],
+    [
+        "",
+        "{}",
+        "[]",
+        '{"seq": -1, "leaf_hash": "' + "ab" * 32 + '"}',
+        '{"seq": 1, "leaf_hash": "xy"}',
+        '{"seq": 1, "leaf_hash": "' + "ab" * 32 + '", "more": 1}',
+        "\x00" * 9000,
+    ],
 )
 def test_a_head_that_cannot_be_read_is_named_and_not_taken_for_absent(layout, content):
     layout.command_line_head.parent.mkdir()
