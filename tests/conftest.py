@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import socket
 import tempfile
 from pathlib import Path
@@ -39,6 +40,9 @@ def pytest_configure(config: pytest.Config) -> None:
         message = f"MYCELOS_TEST_DEPTH must be one of {', '.join(DEPTHS)}, not {depth!r}"
         raise pytest.UsageError(message)
     hypothesis.settings.load_profile(depth)
+    # A shell that starts the tests in the background has them ignore SIGINT, and each process that they start as
+    # well: how a person's Ctrl-C ends a system could not be tested.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.hookimpl(hookwrapper=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -64,3 +65,13 @@ def test_sockets_fit_into_the_short_folder(data_directory: Path) -> None:
 
 def test_free_ports_differ(free_port: Callable[[], int]) -> None:
     assert len({free_port() for _ in range(20)}) == 20
+
+
+def test_an_interrupt_reaches_what_a_test_starts_also_where_the_tests_run_in_the_background(tmp_path: Path) -> None:
+    test = "import signal\n\ndef test_a():\n    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler\n"
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        ended = _run(tmp_path, test)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert ended.returncode == 0, ended.stdout
