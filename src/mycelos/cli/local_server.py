@@ -15,6 +15,8 @@ LOOPBACK: Final = "127.0.0.1"
 MODEL_NAME: Final = "smollm2-135m"
 _CONTEXT: Final = 4096
 """Tokens of conversation that the model sees."""
+_ANSWER: Final = 200
+"""Tokens of one answer, at most: a model this small does not always find an end by itself."""
 
 
 def make_parameters(weights: str, port: int) -> Any:
@@ -27,6 +29,7 @@ def make_parameters(weights: str, port: int) -> Any:
     parameters.hostnames = [LOOPBACK]
     parameters.port = port
     parameters.n_ctx = _CONTEXT
+    parameters.n_predict = _ANSWER
     parameters.n_parallel = 1
     parameters.n_gpu_layers = 0
     parameters.offline = True

@@ -12,6 +12,7 @@ def test_the_server_is_told_to_stay_on_loopback_and_to_offer_nothing_but_its_mod
     assert parameters.model.path == "/weights.gguf"
     assert parameters.model_alias == {MODEL_NAME}
     assert parameters.offline
+    assert 0 < parameters.n_predict < parameters.n_ctx
     offered = [parameters.ui, parameters.endpoint_slots, parameters.endpoint_props, parameters.endpoint_metrics]
     assert offered == [False] * 4
     assert parameters.cors_origins == "http://127.0.0.1:9180"
