@@ -6,7 +6,7 @@ VENV ?= .venv
 PYTEST := $(VENV)/bin/python -m pytest
 export VENV
 
-.PHONY: help install lint types imports shell test test-unit test-machine demo soak lock picture reference clean
+.PHONY: help install lint types imports shell test test-unit test-machine demo soak lock picture reference address-table clean
 
 help: ## Tell what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -26,6 +26,7 @@ imports: install ## The borders between the zones
 	$(VENV)/bin/lint-imports
 
 test: lint types imports ## All checks and tests that need no Docker, no root, no browser
+	@scripts/setup_fuzz.sh
 	scripts/offline.sh $(PYTEST)
 
 test-unit: install ## The unit tests alone
@@ -33,23 +34,30 @@ test-unit: install ## The unit tests alone
 
 test-machine: install ## Tests that need root, a browser or the whole machine
 	@scripts/setup_machine.sh
-	$(PYTEST) tests/machine
+	# A test may install from a registry or drive a browser: ten minutes, where three are the limit otherwise.
+	$(PYTEST) -o faulthandler_timeout=600 tests/machine
 
 demo: install ## A tour without any account: an agent, a credential that it never sees, attacks, the ledger
 	$(VENV)/bin/mycelos demo
 
-soak: install ## Properties and fuzzing in depth (about an hour)
-	MYCELOS_TEST_DEPTH=deep scripts/offline.sh $(PYTEST) tests/unit tests/integration tests/claims
+soak: install ## Properties in depth, and half an hour of fuzzing
+	@scripts/setup_fuzz.sh
+	# One test may take half an hour in depth, where three minutes are the limit otherwise.
+	MYCELOS_TEST_DEPTH=deep scripts/offline.sh $(PYTEST) -o faulthandler_timeout=1800 tests/unit tests/integration tests/claims
 
 lock: install ## Write requirements/*.txt anew, nothing newer than a week
 	scripts/lock.sh
 
-picture: install ## docs/images/chat.png from a running system
+picture: install ## docs/images/chat.png and audit.png from a running system
 	@scripts/setup_machine.sh
 	$(VENV)/bin/python scripts/take_picture.py "$$($(VENV)/bin/mycelos open --print)"
+	$(VENV)/bin/python scripts/take_picture.py "$$($(VENV)/bin/mycelos open --print)" --page audit --height 1300
 
 reference: install ## docs/reference from the code
 	$(VENV)/bin/python scripts/generate_reference.py
+
+address-table: install ## The proxy's table of addresses from scripts/registries
+	$(VENV)/bin/python scripts/generate_address_table.py
 
 clean: ## Remove caches; the environment and the data folder stay
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis build dist

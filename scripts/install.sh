@@ -61,6 +61,25 @@ fail() {
     exit 1
 }
 
+# The one question of the first start. Without a terminal nobody is asked, and the answer stays no.
+ask_about_web() {
+    local state answer=
+    state=$("$venv/bin/mycelos" status --json) || return 0
+    [[ $state == *'"web": "unanswered"'* ]] || return 0
+    if [ -t 0 ] && [ -t 1 ]; then
+        read -r -p "mycelos: Agents may read public web pages (GET and HEAD)? [y/N] " answer || echo
+        case $answer in
+            [yY] | [yY][eE][sS]) answer=on ;;
+            *) answer=off ;;
+        esac
+        if "$venv/bin/mycelos" egress web "$answer" > /dev/null; then
+            say "reading public web pages is $answer; change it with: mycelos egress web on (or off)"
+        fi
+    else
+        say "agents may not read public web pages until you answer: mycelos egress web on (or off)"
+    fi
+}
+
 say "host mode: four processes on this machine, walls by Landlock, seccomp and bubblewrap (containers are not built yet)"
 [ "$(uname -s)" = Linux ] || fail "Linux is needed"
 
@@ -132,6 +151,7 @@ fi
 if "$venv/bin/mycelos" status > /dev/null 2>&1; then
     if [ "$changed" = no ]; then
         say "already running"
+        ask_about_web
         "$venv/bin/mycelos" open --print
         exit 0
     fi
@@ -140,11 +160,16 @@ if "$venv/bin/mycelos" status > /dev/null 2>&1; then
 fi
 mkdir -p "$data/run"
 log=$data/run/serve.log
-# A session of its own: it goes on when this terminal closes.
-setsid "$venv/bin/mycelos" serve > "$log" 2>&1 < /dev/null 9<&- &
+# The log is the owner's alone from its first line, which the shell may have to write.
+(umask 077 && touch -- "$log")
+exec 8>> "$log"
+# A session of its own: it goes on when this terminal closes. The one-time link is never written to the log.
+setsid "$venv/bin/mycelos" serve --log-file "$log" >&8 2>&8 < /dev/null 8>&- 9<&- &
 serve=$!
+exec 8>&-
 for _ in $(seq 150); do
     if "$venv/bin/mycelos" status > /dev/null 2>&1; then
+        ask_about_web
         "$venv/bin/mycelos" open --print
         say "log: $log; end it with: mycelos stop"
         exit 0

@@ -29,9 +29,10 @@ compile() { # compile NAME [uv's arguments...]: writes requirements/NAME.txt
 
 mkdir -p requirements
 compile dev pyproject.toml --extra host --extra local --group dev
-for role in proxy gateway operator runner command-line host; do
+for role in proxy gateway operator runner witness command-line host; do
     compile "$role" pyproject.toml --extra "$role" --constraints requirements/dev.txt
 done
 compile build --group build --constraints requirements/dev.txt
+compile fuzz --group fuzz
 compile local-model pyproject.toml --extra local --constraints requirements/dev.txt
 compile local-model-file --no-deps --group local-model-file

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import os
 import shutil
 import signal
@@ -34,15 +36,70 @@ for _name, _examples in DEPTHS.items():
     )
 
 
+def _temporary_folder() -> str:
+    """A place with a path so short that sockets below it stay within the 108 bytes of `sun_path`.
+
+    The memory that `scripts/offline.sh` has prepared, where it can all that a disk can (attributes: Linux 6.6).
+    """
+    if folder := os.environ.get("MYCELOS_TEST_FOLDER"):
+        with contextlib.suppress(OSError):
+            os.setxattr(folder, "user.mycelos", b"")
+            return folder
+    return "/tmp"
+
+
 def pytest_configure(config: pytest.Config) -> None:
     depth = os.environ.get("MYCELOS_TEST_DEPTH", "small")
     if depth not in DEPTHS:
         message = f"MYCELOS_TEST_DEPTH must be one of {', '.join(DEPTHS)}, not {depth!r}"
         raise pytest.UsageError(message)
     hypothesis.settings.load_profile(depth)
+    tempfile.tempdir = _temporary_folder()
     # A shell that starts the tests in the background has them ignore SIGINT, and each process that they start as
     # well: how a person's Ctrl-C ends a system could not be tested.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    """A test that does not end fails by name, with the place where it stood, and the run goes on.
+
+    A sixth before `faulthandler_timeout`, which ends the run without a summary: that is for what no signal interrupts.
+    Whoever stops a run, or sees it stopped, finds the name of the test in the file MYCELOS_TEST_CURRENT.
+    """
+    if current := os.environ.get("MYCELOS_TEST_CURRENT"):
+        Path(current).write_text(f"{item.nodeid}\n", encoding="utf-8")
+
+    def give_up(*_: object) -> None:
+        pytest.fail(f"{item.nodeid} does not end")
+
+    before = signal.signal(signal.SIGALRM, give_up)
+    signal.setitimer(signal.ITIMER_REAL, float(item.config.getini("faulthandler_timeout")) * 5 / 6)
+    yield
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    signal.signal(signal.SIGALRM, before)
+
+
+def _set_aside() -> None:
+    """Take what is alive between two files out of the garbage collector's sight: it stays until the end of the run.
+
+    The collected tests and their reports are more than half a million objects. The vault page collects after each
+    form, so that its process keeps nothing of what was posted: with them to look through, a test that sends hundreds
+    of forms took minutes.
+    """
+    gc.collect()
+    gc.freeze()
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_finish() -> None:
+    _set_aside()
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
+    if nextitem is not None and nextitem.path != item.path:
+        _set_aside()
 
 
 @pytest.hookimpl(hookwrapper=True)
@@ -73,6 +130,14 @@ def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
             monkeypatch.delenv(name)
 
 
+@pytest.fixture(autouse=True, scope="session")
+def _own_state_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What the tests' installations remember outside of their data folders lies in no person's home."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
+        yield
+
+
 @pytest.fixture
 def anyio_backend() -> str:
     return "asyncio"
@@ -86,7 +151,7 @@ def repository() -> Path:
 @pytest.fixture
 def short_directory() -> Iterator[Path]:
     """A new folder with a path so short that sockets in it stay below the 108 bytes of `sun_path`."""
-    path = Path(tempfile.mkdtemp(prefix="m-", dir="/tmp"))
+    path = Path(tempfile.mkdtemp(prefix="m-"))
     try:
         yield path
     finally:

@@ -6,32 +6,10 @@ not deferred has an attack in `tests/claims/` and a probe in `mycelos.prove`; a 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
 
-_PROBED: Final = "test_installation.py::test_the_claim_holds_where_it_runs"
-_BROKEN: Final = "test_broken_walls.py::"
-
-
-@dataclass(frozen=True)
-class Claim:
-    """One claim.
-
-    ``sentences`` are first words of sentences of the page. ``commands`` are first words of commands: the longest one
-    that fits owns a command. ``attacks`` are tests in `tests/claims/`. ``deferred`` says what is still to come where
-    the claim is not shown yet, and is empty where it is.
-    """
-
-    id: str
-    text: str
-    not_covered: str
-    sentences: tuple[str, ...] = ()
-    commands: tuple[str, ...] = ()
-    variables: tuple[str, ...] = ()
-    events: tuple[str, ...] = ()
-    attacks: tuple[str, ...] = ()
-    deferred: str = ""
-
+from mycelos.attacks import ATTACKS
+from mycelos.claim import Claim
 
 CLAIMS: Final = (
     Claim(
@@ -40,7 +18,7 @@ CLAIMS: Final = (
         "Faults of the kernel and of the hardware.",
         sentences=("Security", "Security in Mycelos is", "Every component is built"),
         commands=("prove", "doctor", "status", "config"),
-        attacks=(_PROBED, _BROKEN + "test_f1_a_proxy_that_goes_on_without_its_ledger_is_seen"),
+        attacks=ATTACKS["F1"],
     ),
     Claim(
         "D1",
@@ -58,17 +36,25 @@ CLAIMS: Final = (
         commands=("proxy",),
         variables=("MYCELOS_MASTER_KEY", "MYCELOS_CA_FILE"),
         events=("proxy.started",),
-        attacks=(_PROBED, _BROKEN + "test_d2_a_gateway_that_can_read_the_key_is_seen"),
+        attacks=ATTACKS["D2"],
     ),
     Claim(
         "D3",
         "With the gateway's bearer nobody obtains a credential, changes one, or uses one where it is not bound.",
         "What a bound API itself hands out.",
         sentences=("It cannot decrypt credentials",),
-        commands=("model",),
+        commands=("model", "approval"),
         variables=("MYCELOS_PROXY_TOKEN",),
-        events=("gateway.started", "model.changed", "proxy.binding_violation"),
-        attacks=(_PROBED, _BROKEN + "test_d3_a_proxy_that_ignores_bindings_is_seen"),
+        events=(
+            "gateway.started",
+            "model.changed",
+            "proxy.binding_violation",
+            "confirm.asked",
+            "confirm.granted",
+            "confirm.refused",
+            "confirm.expired",
+        ),
+        attacks=ATTACKS["D3"],
     ),
     Claim(
         "D4",
@@ -77,7 +63,7 @@ CLAIMS: Final = (
         commands=("serve", "stop", "init"),
         variables=("MYCELOS_DATA_DIR",),
         events=("sandbox.wall_waived",),
-        attacks=(_PROBED, _BROKEN + "test_d4_a_gateway_without_its_walls_is_seen"),
+        attacks=ATTACKS["D4"],
     ),
     Claim(
         "T1",
@@ -93,40 +79,63 @@ CLAIMS: Final = (
         sentences=("Credential encryption", "Credentials are encrypted at rest"),
         commands=("credential",),
         events=("credential.stored", "credential.rotated", "credential.deleted", "credential.bound"),
-        attacks=(_PROBED, _BROKEN + "test_v1_a_credential_in_plain_on_the_disk_is_seen"),
+        attacks=ATTACKS["V1"],
     ),
     Claim(
         "V2",
-        "The master key is made once, in a file that its owner alone can read.",
-        "Backups that somebody else makes of the folder.",
+        "The master key is made once, in a file that its owner alone can read, and after a rotation the old one opens "
+        "nothing.",
+        "Copies of the folder: one from before a rotation opens with the key of that time.",
         sentences=("The master key is generated",),
-        events=("key.rotated", "backup.created", "backup.restored"),
-        attacks=(_PROBED, _BROKEN + "test_v2_a_key_that_everybody_can_read_is_seen"),
+        commands=("key", "backup"),
+        events=(
+            "key.rotated",
+            "backup.created",
+            "backup.restored",
+            "ledger.restored",
+            "credential.parked",
+            "credential.confirmed",
+        ),
+        attacks=ATTACKS["V2"],
     ),
     Claim(
         "V3",
         "A credential is decrypted at the moment of use, inside the proxy.",
         "Bytes that the interpreter's heap keeps after use are measured, not ruled out.",
         sentences=("It is decrypted only",),
-        deferred="The walk of all objects after use comes with the deepening of the vault.",
+        attacks=ATTACKS["V3"],
     ),
     Claim(
         "V4",
         "The gateway never sees a credential in plain.",
-        "A secret that a person types into a chat before it was stored.",
+        "A secret that a person types into a chat: one that is stored is refused there, when the gateway has seen it.",
         sentences=("The gateway never sees plaintext",),
         commands=("open",),
         variables=("MYCELOS_OPERATOR_PORT",),
-        events=("operator.link_created", "operator.login", "operator.login_failed", "operator.logout"),
-        deferred="The canary run through every way in and out comes with the deepening of the vault.",
+        events=(
+            "operator.link_created",
+            "operator.login",
+            "operator.login_failed",
+            "operator.logout",
+            "operator.refused",
+            "proxy.secret_refused",
+        ),
+        attacks=ATTACKS["V4"],
     ),
     Claim(
         "V5",
         "Materialising a credential is one exception, allow-listed, within a window, on record.",
         "The exception itself; it is off and nothing needs it.",
         sentences=("That token is materialized", "See the threat model doc"),
-        events=("proxy.credential_materialized", "proxy.materialize_denied", "telegram.paired", "telegram.unpaired"),
-        deferred="The route refuses always; the window is built when Telegram is.",
+        commands=("credential arm",),
+        events=(
+            "credential.armed",
+            "proxy.credential_materialized",
+            "proxy.materialize_denied",
+            "telegram.paired",
+            "telegram.unpaired",
+        ),
+        attacks=ATTACKS["V5"],
     ),
     Claim(
         "I1",
@@ -135,54 +144,53 @@ CLAIMS: Final = (
         sentences=("Credential isolation", "No credential ever appears", "- LLM prompts"),
         commands=("chat", "demo", "local"),
         events=("proxy.response_scrubbed", "chat.created", "chat.deleted"),
-        deferred="Scrubbing stands and is tested; the canary run over every encoding comes with the egress.",
+        attacks=ATTACKS["I1"],
     ),
     Claim(
         "I2",
         "No credential is in a log or in the audit trail.",
-        "A secret that a person writes into a label or a service's name.",
+        "A secret that a person writes into a label or a service's name; what was on record before it was stored.",
         sentences=("- Log files",),
-        deferred="The fields of every event are closed and tested; the run at debug level comes with the vault.",
+        attacks=ATTACKS["I2"],
     ),
     Claim(
         "I3",
         "No credential is in an error or a traceback.",
         "Core dumps by root.",
         sentences=("- Error messages",),
-        deferred="Every layer failing with the secret in hand comes with the deepening of the egress.",
+        attacks=ATTACKS["I3"],
     ),
     Claim(
         "I4",
         "No credential is in an agent's memory.",
-        "A secret that was never stored as a credential.",
+        "A secret that was never stored as a credential. Agents remember chats and runs, and no more than that yet.",
         sentences=("- Agent memory",),
         events=("memory.saved", "memory.forgotten"),
-        deferred="Agents have no memory yet.",
+        attacks=ATTACKS["I4"],
     ),
     Claim(
         "I5",
         "The gateway lists service, label and time of a credential and nothing else; no route takes a secret.",
         "What a person writes into a label.",
         sentences=("- The gateway", "/api/credentials/list"),
-        attacks=(_PROBED, _BROKEN + "test_i5_a_list_with_a_field_more_is_seen"),
+        attacks=ATTACKS["I5"],
     ),
     Claim(
         "S1",
         "Every call goes through the proxy, which dials the address that it checked and no private one.",
         "A host that the operator opened by name and port.",
         sentences=("SSRF protection", "Every outbound HTTP call"),
-        commands=("egress",),
+        commands=("egress", "lockdown"),
         variables=("MYCELOS_EGRESS_OPEN", "MYCELOS_DNS"),
         events=("proxy.ssrf_blocked", "egress.opened", "egress.rule_changed", "lockdown.set", "lockdown.lifted"),
-        attacks=(_PROBED, _BROKEN + "test_s1_a_guard_that_lets_a_private_address_pass_is_seen"),
+        attacks=ATTACKS["S1"],
     ),
     Claim(
         "S2",
         "A credential is injected inside the proxy, after the checks.",
-        "What the bound host does with it.",
+        "What the bound host does with it. A body that streams through /forward goes as it is: nothing is put into it.",
         sentences=("Credential injection",),
-        events=("credential.parked", "credential.confirmed"),
-        deferred="Injection stands and is tested; its attacks as a probe come with the deepening of the egress.",
+        attacks=ATTACKS["S2"],
     ),
     Claim(
         "P1",
@@ -191,7 +199,7 @@ CLAIMS: Final = (
         sentences=("Policy engine", "Per-tool access control", "An agent with capability", "Prefix matching uses"),
         commands=("agent", "policy"),
         events=("policy.changed", "agent.created", "agent.changed", "agent.deleted"),
-        attacks=(_PROBED, _BROKEN + "test_p1_a_comparison_by_letters_alone_is_seen"),
+        attacks=ATTACKS["P1"],
     ),
     Claim(
         "P2",
@@ -208,7 +216,7 @@ CLAIMS: Final = (
             "approval.refused",
             "approval.expired",
         ),
-        attacks=(_PROBED, _BROKEN + "test_p2_a_broker_that_calls_before_it_decides_is_seen"),
+        attacks=ATTACKS["P2"],
     ),
     Claim(
         "A1",
@@ -234,16 +242,21 @@ CLAIMS: Final = (
         "A browser extension, and other programs of the same user.",
         sentences=("By default the gateway binds",),
         variables=("MYCELOS_BIND", "MYCELOS_PORT"),
-        events=("auth.link_created",),
-        attacks=(_PROBED, _BROKEN + "test_a2_a_page_that_answers_a_foreign_host_is_seen"),
+        events=("auth.link_created", "auth.refused"),
+        attacks=ATTACKS["A2"],
     ),
     Claim(
         "A3",
         "Passkeys sign people in and approve exact requests.",
         "A lost device that is not removed.",
         sentences=("Passkey (WebAuthn)",),
-        events=("auth.passkey_enrolled", "auth.passkey_removed"),
-        deferred="Passkeys come with sign-in.",
+        events=(
+            "auth.passkey_enrolled",
+            "auth.passkey_removed",
+            "operator.passkey_enrolled",
+            "operator.passkey_removed",
+        ),
+        deferred="They sign people in and approve at the vault page; at the gateway's page they come with its sign-in.",
     ),
     Claim(
         "A4",
@@ -259,39 +272,37 @@ CLAIMS: Final = (
         "What a hijacked gateway does to its own chats and agents is only claimed by it.",
         sentences=("Audit trail", "Every state-mutating operation"),
         variables=("MYCELOS_DATABASE_URL",),
-        events=("schedule.changed", "schedule.fired", "audit.exported"),
-        deferred="The walk over every route and command comes with the deepening of the ledger.",
+        events=("schedule.changed", "schedule.fired", "audit.downloaded", "audit.exported"),
+        attacks=ATTACKS["L1"],
     ),
     Claim(
         "L2",
         "The trail is append-only, and tampering with its file is detected and located.",
-        "Entries after the newest remembered head; a thief of every keeper's memory.",
+        "What came after the newest remembered checkpoint; a thief of every memory, where no witness lies elsewhere.",
         sentences=("The trail is append-only",),
         variables=("MYCELOS_WITNESS",),
-        events=("ledger.checkpoint", "ledger.verify_failed", "ledger.restored", "clock.stepped"),
-        attacks=(
-            "test_ledger_tampering.py::test_tampering_with_full_write_access_is_detected_and_located",
-            "test_ledger_tampering.py::test_rolling_back_to_an_old_copy_is_detected",
-            "test_ledger_tampering.py::test_writing_on_from_an_old_copy_is_detected",
-            _PROBED,
-            _BROKEN + "test_l2_a_ledger_that_was_tampered_with_is_seen",
+        commands=("witness serve",),
+        events=(
+            *("ledger.checkpoint", "ledger.verify_failed", "clock.stepped"),
+            *("ledger.witnessed", "ledger.witness_failed", "ledger.witness_disagreed"),
         ),
+        attacks=ATTACKS["L2"],
     ),
     Claim(
         "L3",
         "The trail can be looked at from the command line, by time, by event and by what is suspicious.",
-        "The time line on the page is still to come.",
+        "The page is the gateway's: what a hijacked one shows there is to be checked beside it.",
         sentences=("View it from the Settings page", "mycelos db audit"),
         commands=("db audit",),
-        attacks=(_PROBED, _BROKEN + "test_l3_a_filter_that_hides_a_suspicious_event_is_seen"),
+        attacks=ATTACKS["L3"],
     ),
     Claim(
         "L4",
         "Every call at the proxy is on record before it takes effect, and without the secret.",
         "What does not cross the proxy.",
         sentences=("All credential-proxy calls log",),
-        events=("proxy.http_request", "proxy.auth_failed", "intent.unresolved"),
-        attacks=(_PROBED, _BROKEN + "test_l4_a_proxy_that_does_not_record_is_seen"),
+        events=("proxy.http_request", "proxy.auth_failed", "intent.unresolved", "ledger.limited"),
+        attacks=ATTACKS["L4"],
     ),
     Claim(
         "X1",
@@ -324,7 +335,7 @@ CLAIMS: Final = (
             "sandbox.killed",
             "sandbox.probe_failed",
         ),
-        attacks=(_PROBED, _BROKEN + "test_b1_a_sandbox_with_a_hole_is_seen"),
+        attacks=ATTACKS["B1"],
     ),
 )
 

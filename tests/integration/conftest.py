@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def module_data() -> Iterator[Path]:
     """A data folder with a path short enough for sockets, for one file of tests."""
     # The sandbox's own users pass through it: no secret lies directly in it.
-    folder = Path(tempfile.mkdtemp(prefix="m-", dir="/tmp"))
+    folder = Path(tempfile.mkdtemp(prefix="m-"))
     folder.chmod(0o755)
     data = folder / "data"
     data.mkdir(mode=0o711)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
+import pty
 import re
+import select
 import shlex
 import signal
 import subprocess
@@ -186,10 +189,15 @@ def test_the_system_is_started_once_and_its_link_signs_in(data: Path, free_port:
     ended = install(data, **ports)
     try:
         assert ended.returncode == 0, ended.stdout + ended.stderr
+        assert "mycelos egress web on" in ended.stdout, "without a terminal the question is told and not asked"
         (link,) = re.findall(rf"http://localhost:{ports['MYCELOS_PORT']}/\S+", ended.stdout)
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), urllib.request.HTTPCookieProcessor())
         with opener.open(link, timeout=10) as page:
             assert page.status == 200
+        log = data / "run" / "serve.log"
+        assert _mode(log) == 0o600
+        assert "child.ready" in log.read_text()
+        assert "login?code=" not in log.read_text()
         again = install(data, **ports)
         assert again.returncode == 0, again.stderr
         assert "already running" in again.stdout
@@ -197,11 +205,55 @@ def test_the_system_is_started_once_and_its_link_signs_in(data: Path, free_port:
         _stop(data, ports)
 
 
-def _stop(data: Path, ports: dict[str, str]) -> None:
-    ended = subprocess.run(
-        [Path(sys.prefix) / "bin" / "mycelos", "stop"],
-        env={**os.environ, "MYCELOS_DATA_DIR": str(data), **ports}, capture_output=True, timeout=60, check=False,
+@pytest.mark.parametrize(("typed", "answer"), [(b"y\n", "on"), (b"\n", "off")])
+def test_at_a_terminal_the_first_start_asks_once_whether_agents_may_read_the_web(
+    data: Path, free_port: Callable[[], int], typed: bytes, answer: str
+) -> None:
+    ports = {"MYCELOS_PORT": str(free_port()), "MYCELOS_OPERATOR_PORT": str(free_port())}
+    try:
+        first = _install_at_a_terminal(data, ports, typed)
+        assert "Agents may read public web pages (GET and HEAD)? [y/N]" in first
+        assert f"reading public web pages is {answer}" in first
+        status = _mycelos(data, ports, "status", "--json")
+        assert f'"web": "{answer}"' in status.stdout
+        again = _install_at_a_terminal(data, ports, b"")
+        assert "already running" in again
+        assert "Agents may read" not in again
+    finally:
+        _stop(data, ports)
+
+
+def _install_at_a_terminal(data: Path, ports: dict[str, str], typed: bytes) -> str:
+    """What scripts/install.sh writes to a terminal on which ``typed`` was typed ahead."""
+    ours, theirs = pty.openpty()
+    with os.fdopen(ours, "r+b", buffering=0) as terminal:
+        process = subprocess.Popen(
+            ["scripts/install.sh", "--data-dir", str(data), "--bin-dir", str(data.parent / "bin")],
+            cwd=ROOT, stdin=theirs, stdout=theirs, stderr=theirs,
+            env={**os.environ, "VENV": str(Path(sys.prefix)), **ports},
+        )  # fmt: skip
+        os.close(theirs)
+        terminal.write(typed)
+        # A terminal without anybody at its other end ends with an error (EIO), not with an end of file.
+        shown = b""
+        with process, contextlib.suppress(OSError):
+            while select.select([terminal], [], [], 120)[0]:
+                shown += terminal.read(65536)
+            process.kill()
+    assert process.returncode == 0, shown
+    return shown.decode()
+
+
+def _mycelos(data: Path, ports: dict[str, str], *words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [Path(sys.prefix) / "bin" / "mycelos", *words],
+        env={**os.environ, "MYCELOS_DATA_DIR": str(data), **ports},
+        capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
+
+
+def _stop(data: Path, ports: dict[str, str]) -> None:
+    ended = _mycelos(data, ports, "stop")
     if ended.returncode != 0:
         for pid in re.findall(r'"pid": *(\d+)', (data / "run" / "supervisor.json").read_text()):
             os.kill(int(pid), signal.SIGKILL)

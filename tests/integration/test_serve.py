@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from running_system import RunningSystem, running_system
+from running_system import RunningSystem, running_system, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -112,3 +112,34 @@ def test_a_start_that_cannot_be_says_why_and_leaves_nothing(own_data: Path) -> N
         assert done.returncode == 1
         assert "chmod 600" in done.stderr
         assert not system.layout.supervisor_state.exists()
+
+
+def test_a_broken_gateway_file_stops_the_gateway_alone(own_data: Path) -> None:
+    with running_system(own_data) as system:
+        system.stop()
+        system.layout.gateway_file.write_text("[runs]\nsecond = 60\n")
+        checked = system.mycelos("config", "check")
+        assert checked.returncode == 2
+        assert "unknown key [runs] second; the nearest one that exists is seconds" in checked.stderr
+        system.supervisor = system.launch()
+        wait_until(lambda: "child.given_up" in system.log(), "the gateway is given up")
+        wait_until(lambda: system.mycelos("credential", "list").returncode == 0, "the proxy answers")
+        wait_until(lambda: system.mycelos("open", "--operator", "--print").returncode == 0, "the vault page's link")
+        assert f"{system.layout.gateway_file}: unknown key [runs] second" in system.log()
+        status = system.mycelos("status")
+        assert status.returncode == 1
+        assert "down" in status.stdout
+        assert "serve.log" in system.mycelos("agent", "list").stderr
+        # Mended, it serves again.
+        system.stop()
+        system.layout.gateway_file.write_text("[runs]\nseconds = 60\n")
+        system.start()
+
+
+def test_a_store_that_a_hijacked_gateway_spoiled_leaves_the_vault_page(own_data: Path) -> None:
+    with running_system(own_data) as system:
+        system.stop()
+        system.layout.gateway_database.write_bytes(b"no database" * 1000)
+        system.supervisor = system.launch()
+        wait_until(lambda: "child.given_up" in system.log(), "the gateway is given up")
+        wait_until(lambda: system.mycelos("open", "--operator", "--print").returncode == 0, "the vault page's link")

@@ -11,30 +11,12 @@ from pathlib import Path
 
 import pytest
 from gateway_page import WAIT, Page, served_page
-from playwright.async_api import Browser, BrowserContext, async_playwright, expect
+from playwright.async_api import Browser, BrowserContext, expect
 
 from mycelos.gateway.middleware import origin_check
 from mycelos.gateway.web import forms
 
 pytestmark = [pytest.mark.anyio, pytest.mark.machine]
-
-CHROMIUM = Path("/usr/bin/chromium")
-ARGUMENTS = ["--no-sandbox", "--disable-background-networking", "--disable-component-update", "--no-first-run"]
-
-
-@pytest.fixture
-def chromium() -> Path:
-    if not CHROMIUM.exists():
-        pytest.skip("Debian's chromium is needed: apt-get install chromium")
-    return CHROMIUM
-
-
-@pytest.fixture
-async def browser(anyio_backend: str, chromium: Path) -> AsyncIterator[Browser]:
-    async with async_playwright() as playwright:
-        started = await playwright.chromium.launch(executable_path=chromium, args=ARGUMENTS)
-        yield started
-        await started.close()
 
 
 @pytest.fixture

@@ -13,18 +13,28 @@ from typing import Any
 
 import trustme
 
+from mycelos.configuration.layout import DataLayout
+from mycelos.configuration.operator_file import EgressSettings
 from mycelos.ledger.events import Event
+from mycelos.proxy.egress.approvals import Approvals
 from mycelos.proxy.egress.call import EgressCall
-from mycelos.proxy.egress.guard import Guard
+from mycelos.proxy.egress.costly_work import CostlyWork
+from mycelos.proxy.egress.dial import Trust, make_trust
+from mycelos.proxy.egress.guard import Guard, OpenedAddresses
 from mycelos.proxy.egress.http_client import Deadlines, HttpClient
+from mycelos.proxy.egress.open_calls import OpenCalls
 from mycelos.proxy.egress.own_addresses import OwnAddresses
 from mycelos.proxy.egress.pipeline import EgressPipeline
 from mycelos.proxy.egress.quota import QuotaBook
 from mycelos.proxy.egress.rules import EgressRules
+from mycelos.proxy.egress.web_budget import WebBudget
 from mycelos.proxy.ledger.recorder import Recorder
+from mycelos.proxy.lockdown import Lockdown
+from mycelos.proxy.stored_secrets import REQUEST_CHARACTERS, StoredSecrets
 from mycelos.proxy.vault.store import Vault
 from mycelos.wire.binding import Bearer, Binding, Method, ResponseRule
 
+EGRESS = EgressSettings()
 SECRET = "ghp_16C7e42F292c6912E7710c838347Ae178B4a"
 
 
@@ -35,8 +45,8 @@ class KnownOwnAddresses(OwnAddresses):
         super().__init__(Path("/nowhere"))
         self.known = frozenset(map(ipaddress.ip_address, addresses))
 
-    def current(self) -> frozenset[ipaddress.IPv4Address | ipaddress.IPv6Address]:
-        return self.known
+    def holds(self, address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
+        return address in self.known
 
 
 @dataclass
@@ -63,7 +73,7 @@ async def read_request_body(head: bytes, reader: asyncio.StreamReader) -> bytes:
         return await reader.readexactly(int(lower.split(b"content-length: ")[1].split(b"\r\n")[0]))
     body = b""
     if b"transfer-encoding: chunked" in lower:
-        while size := int(await reader.readline(), 16):
+        while size := int(await reader.readuntil(b"\r\n"), 16):
             body += await reader.readexactly(size)
             await reader.readline()
         await reader.readline()
@@ -154,6 +164,7 @@ def call_for(url: str, method: str = "GET", **changes: Any) -> EgressCall:
         "agent": "",
         "purpose": "",
         "door": "http",
+        "approval": "",
         "deadlines": Deadlines(first_byte=5, idle=5, total=10),
     }
     return EgressCall(method=method, url=url, **(fields | changes))
@@ -165,23 +176,34 @@ class House:
 
     vault: Vault
     rules: EgressRules
+    lockdown: Lockdown
     recorder: Recorder
     resolver: ListedResolver
     client: HttpClient
     make_guard: Callable[..., Guard]
     quotas: QuotaBook = field(default_factory=QuotaBook)
+    web_budget: WebBudget = field(default_factory=lambda: WebBudget(EGRESS.web_per_run, EGRESS.web_per_day))
+    open_calls: OpenCalls = field(default_factory=lambda: OpenCalls(32, 256))
+    costly: CostlyWork = field(default_factory=CostlyWork)
+    approvals: Approvals = field(default_factory=Approvals)
 
     def pipeline(self, *ports: int, **parts: Any) -> EgressPipeline:
         """A pipeline for which 127.0.0.1 is opened on these ports; ``parts`` replace its own."""
         opened = {("127.0.0.1", port): ["127.0.0.1"] for port in ports}
         own: dict[str, Any] = {
+            "lockdown": self.lockdown,
             "vault": self.vault,
             "rules": self.rules,
+            "approvals": self.approvals,
             "recorder": self.recorder,
+            "secrets": StoredSecrets(self.vault, REQUEST_CHARACTERS),
             "resolver": self.resolver,
             "guard": self.make_guard(opened),
             "client": self.client,
             "quotas": self.quotas,
+            "web_budget": self.web_budget,
+            "open_calls": self.open_calls,
+            "costly": self.costly,
         }
         return EgressPipeline(**(own | parts))
 
@@ -200,7 +222,36 @@ class House:
 
 async def fetch(pipeline: EgressPipeline, call: EgressCall) -> tuple[int, dict[bytes, bytes], bytes]:
     async with asyncio.timeout(20):
-        exchange = await pipeline.open(call)
-        body = b"".join([piece async for piece in exchange.body()])
-        await exchange.close()
+        async with pipeline.open(call) as exchange:
+            body = b"".join([piece async for piece in exchange.body()])
         return exchange.status, dict(exchange.headers), body
+
+
+def guard_of(
+    opened: dict[tuple[str, int], list[str]] | None = None,
+    own: tuple[str, ...] = ("127.0.0.1",),
+    listeners: frozenset[int] = frozenset(),
+    machine_name: str = "this-machine.example",
+) -> Guard:
+    """A guard for which ``opened`` are the pinned addresses of hosts and ports."""
+    pinned = {key: frozenset(map(ipaddress.ip_address, values)) for key, values in (opened or {}).items()}
+    return Guard(KnownOwnAddresses(*own), OpenedAddresses(pinned), listeners, machine_name)
+
+
+@asynccontextmanager
+async def egress_house(folder: Path, trust: Trust | None = None) -> AsyncIterator[House]:
+    """A proxy without its doors, its data below ``folder``."""
+    layout = DataLayout(folder)
+    vault = Vault.open(layout, bytes(range(32)))
+    recorder = await Recorder.open(layout.ledger)
+    client = HttpClient(trust or make_trust(None))
+    try:
+        rules = EgressRules.open(vault.database, vault.keys)
+        lockdown = Lockdown.open(vault.database, vault.keys)
+        house = House(vault, rules, lockdown, recorder, ListedResolver(), client, guard_of)
+        yield house
+        house.costly.close()
+    finally:
+        client.close()
+        await recorder.close()
+        vault.close()

@@ -7,6 +7,7 @@ and hands `/forward` to a model application. The spawner starts the real runner,
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
 import dataclasses
 import socket
@@ -14,10 +15,12 @@ import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import msgspec
+from grown_tree import GrownTree
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -26,13 +29,14 @@ from starlette.routing import Route
 from mycelos.demo.scripted_model import ScriptedModel
 from mycelos.gateway.broker import Broker
 from mycelos.gateway.descriptor_channel import DescriptorChannel
+from mycelos.gateway.lockdown import LockdownWatch
 from mycelos.gateway.models import ModelClient
 from mycelos.gateway.proxy_client import ProxyClient
 from mycelos.gateway.proxy_client.head import RememberedHead
 from mycelos.gateway.proxy_client.network import connector
 from mycelos.gateway.recorder import Recorder
 from mycelos.gateway.runs.events import RunEvent
-from mycelos.gateway.runs.run import RunDriver
+from mycelos.gateway.runs.run import LOCKED_DOWN, RunDriver
 from mycelos.gateway.runs.service import RunService
 from mycelos.gateway.settings import RunSettings
 from mycelos.gateway.spawner_client import SpawnerClient
@@ -42,9 +46,10 @@ from mycelos.gateway.tools.registry import Registry
 from mycelos.gateway.tools.web import Web
 from mycelos.ledger.events import EVENTS, Event, Source
 from mycelos.serving.http_server import HttpServer
-from mycelos.wire.audit import AppendReceipt, AppendRequest
+from mycelos.wire.audit import AppendReceipt, AppendRequest, AuditSummary, ConsistencyAnswer, InclusionAnswer
 from mycelos.wire.egress import HttpAnswer, HttpCall
-from mycelos.wire.problems import MEDIA_TYPE, REFUSED_HEADER, ProblemCode, make_problem
+from mycelos.wire.problems import MEDIA_TYPE, REFUSED_HEADER, PendingApproval, ProblemCode, Refusal, make_problem
+from mycelos.wire.secret_check import SecretCheck, SecretCheckAnswer
 from mycelos.wire.spawn import ChannelAnswer, ChannelRequest, RunEnded, SpawnAnswer, SpawnRequest
 
 BEARER = "B" * 43
@@ -67,9 +72,19 @@ BINDING = {
 ISSUES = [{"number": 7, "title": "Moss", "state": "open", "user": {"login": "ada"}, "body": "It grows."}]
 
 
-def problem(code: ProblemCode) -> Response:
-    document = make_problem(code, f"the proxy says {code.value}", "do something else")
-    return Response(msgspec.json.encode(document), document.status, {REFUSED_HEADER: code.value}, media_type=MEDIA_TYPE)
+def problem(refused: ProblemCode | Refusal) -> Response:
+    if isinstance(refused, Refusal):
+        document = refused.problem
+    else:
+        document = make_problem(refused, f"the proxy says {refused.value}", "do something else")
+    headers = {REFUSED_HEADER: document.code.value}
+    return Response(msgspec.json.encode(document), document.status, headers, media_type=MEDIA_TYPE)
+
+
+def waits(name: str) -> Refusal:
+    """What the proxy says of a request that a person is asked about."""
+    pending = PendingApproval(id=name, expires_at="2026-01-01T00:15:00Z")
+    return Refusal(ProblemCode.APPROVAL_REQUIRED, "It waits for a person.", "Decide it.", pending)
 
 
 @dataclass
@@ -81,8 +96,13 @@ class SteeredProxy:
     calls: list[HttpCall] = field(default_factory=list)
     forwarded: list[dict[str, str]] = field(default_factory=list)
     ledger_refuses: Callable[[AppendRequest], bool] = lambda _: False
-    http: Callable[[HttpCall], Awaitable[HttpAnswer | ProblemCode]] | None = None
+    http: Callable[[HttpCall], Awaitable[HttpAnswer | ProblemCode | Refusal]] | None = None
+    forward: Callable[[dict[str, str]], Refusal | None] = lambda _: None
+    lockdown: str | None = None
+    secrets: list[str] = field(default_factory=list)
     seq: int = 0
+    tree: GrownTree = field(default_factory=GrownTree)
+    proofs: list[tuple[int, int]] = field(default_factory=list)
     credentials: list[dict[str, Any]] = field(
         default_factory=lambda: [
             {"service": "github", "label": "", "created_at": "2026", "bindings": [BINDING], "last_used_at": None}
@@ -94,8 +114,13 @@ class SteeredProxy:
             routes=[
                 Route("/audit/append", self._append, methods=["POST"]),
                 Route("/audit/events", self._events),
+                Route("/audit/summary", self._summary),
+                Route("/audit/checkpoint", self._checkpoint),
+                Route("/audit/proof/inclusion", self._inclusion),
+                Route("/audit/proof/consistency", self._consistency),
                 Route("/credential/list", self._credentials, methods=["POST"]),
                 Route("/http", self._http, methods=["POST"]),
+                Route("/secret/check", self._check, methods=["POST"]),
                 Route("/healthz", self._healthz),
             ]
         )
@@ -105,8 +130,13 @@ class SteeredProxy:
             assert headers["authorization"] == f"Bearer {BEARER}", "the gateway's bearer and nobody else's"
             assert headers["mycelos-protocol"] == "1"
             assert "x-api-key" not in headers
+            if self.lockdown is not None:
+                send = telling(send, self.lockdown)
             if scope["path"].startswith("/forward/"):
                 self.forwarded.append(headers)
+                if (refused := self.forward(headers)) is not None:
+                    await problem(refused)(scope, receive, send)
+                    return
                 path = "/" + scope["path"].split("/", 4)[4]
                 await self.model(scope | {"path": path, "raw_path": path.encode()}, receive, send)
                 return
@@ -125,30 +155,66 @@ class SteeredProxy:
         if self.ledger_refuses(entry):
             return problem(ProblemCode.AUDIT_UNAVAILABLE)
         self.entries.append(entry)
-        receipt = AppendReceipt(seq=self.seq, leaf_hash=f"{self.seq:064x}", checkpoint=None)
+        self.tree.grow(self.seq + 1)
+        receipt = AppendReceipt(self.seq, self.tree.leaf(self.seq).hex(), self.tree.note(self.seq + 1))
         self.seq += 1
         return Response(msgspec.json.encode(receipt), media_type="application/json")
 
     async def _events(self, request: Request) -> Response:
         return JSONResponse({"entries": [dict(request.query_params)]})
 
+    async def _summary(self, request: Request) -> Response:
+        counted = AuditSummary(request.query_params["since"], 0, 6, True, 7, [], [], [], 0, [], 0)
+        return Response(msgspec.json.encode(counted), media_type="application/json")
+
+    async def _checkpoint(self, _request: Request) -> Response:
+        return JSONResponse({"checkpoint": self.tree.note(self.seq), "key": "the key"})
+
+    async def _inclusion(self, request: Request) -> Response:
+        seq, size = (int(request.query_params[name]) for name in ("seq", "size"))
+        path = [base64.b64encode(found).decode() for found in self.tree.inclusion(seq, size)]
+        answer = InclusionAnswer(seq, size, self.tree.leaf(seq).hex(), path, None)
+        return Response(msgspec.json.encode(answer), media_type="application/json")
+
+    async def _consistency(self, request: Request) -> Response:
+        old, new = (int(request.query_params[name]) for name in ("old", "new"))
+        self.proofs.append((old, new))
+        path = [base64.b64encode(found).decode() for found in self.tree.consistency(old, new)]
+        return Response(msgspec.json.encode(ConsistencyAnswer(old, new, path)), media_type="application/json")
+
     async def _credentials(self, _request: Request) -> Response:
         return JSONResponse({"credentials": self.credentials})
+
+    async def _check(self, request: Request) -> Response:
+        checked = msgspec.json.decode(await request.body(), type=SecretCheck)
+        answer = SecretCheckAnswer(any(secret in checked.text for secret in self.secrets))
+        return Response(msgspec.json.encode(answer), media_type="application/json")
 
     async def _http(self, request: Request) -> Response:
         call = msgspec.json.decode(await request.body(), type=HttpCall)
         self.calls.append(call)
-        answer: HttpAnswer | ProblemCode
+        answer: HttpAnswer | ProblemCode | Refusal
         if self.http is not None:
             answer = await self.http(call)
         else:
             answer = answered(msgspec.json.encode(ISSUES).decode())
-        if isinstance(answer, ProblemCode):
+        if isinstance(answer, ProblemCode | Refusal):
             return problem(answer)
         return Response(msgspec.json.encode(answer), media_type="application/json")
 
     async def _healthz(self, _request: Request) -> Response:
         return JSONResponse({"status": "ok"})
+
+
+def telling(send: Any, lockdown: str) -> Any:
+    """With what the proxy says of a lockdown on each answer."""
+
+    async def send_with_header(message: Any) -> None:
+        if message["type"] == "http.response.start":
+            message = message | {"headers": [*message["headers"], (b"mycelos-lockdown", lockdown.encode())]}
+        await send(message)
+
+    return send_with_header
 
 
 def answered(body: str, content_type: str = "application/json", status: int = 200) -> HttpAnswer:
@@ -247,6 +313,7 @@ class House:
     spawner: TestSpawner
     registry: Registry
     model: ScriptedModel
+    lockdown: LockdownWatch
 
     async def grant(self, *capabilities: str) -> None:
         agent = await self.store.agents.find("assistant")
@@ -281,13 +348,16 @@ async def house(
         serving = group.create_task(spawner.serve(ours, group))
         registry = Registry([*GitHub(client.http, client.credentials).tools(), *Web(client.http).tools()])
         recorder = Recorder(client.append)
+        lockdown = LockdownWatch(store, recorder, client.credentials)
+        client.transport.on_lockdown = lockdown.note
         spawner_client = SpawnerClient(DescriptorChannel(theirs.detach(), "spawner"))
-        broker = Broker(registry, ModelClient(client.transport, registry), recorder)
+        broker = Broker(registry, ModelClient(client.transport, registry, lockdown), recorder)
         driver = RunDriver(store.runs, broker, spawner_client, recorder, seconds=run_settings.seconds)
-        runs = RunService(store, driver, run_settings)
+        runs = RunService(store, driver, run_settings, client.refuse_stored_secret)
+        lockdown.end_runs = partial(runs.end_all, LOCKED_DOWN)
         try:
             async with runs.running():
-                yield House(store, runs, proxy, client, spawner, registry, model)
+                yield House(store, runs, proxy, client, spawner, registry, model, lockdown)
         finally:
             spawner_client.close()
             serving.cancel()

@@ -15,20 +15,27 @@ from typing import Any
 import httpx2
 import msgspec
 from fastapi import FastAPI
+from made_once import NO_TLS, Templates
 
 from mycelos.gateway.app import create_app
+from mycelos.gateway.lockdown import LockdownWatch
 from mycelos.gateway.model_call import ModelCall
+from mycelos.gateway.proxy_client.head import Kept
+from mycelos.gateway.recorder import Recorder
 from mycelos.gateway.runs.events import LAST_KINDS, EventKind, RunEvent
 from mycelos.gateway.services import PageSettings, Services
 from mycelos.gateway.store.records import JournalRow, Run, RunState
 from mycelos.gateway.store.store import Store
 from mycelos.gateway.tools.registry import Registry, Tool, ToolAnswer
+from mycelos.gateway.web import rendering
 from mycelos.ledger.events import EVENTS, Event, Source
 from mycelos.serving.http_server import HttpServer
-from mycelos.wire.audit import AppendReceipt, AppendRequest
+from mycelos.wire.audit import AppendReceipt, AppendRequest, AuditSummary, NewestCheckpoint
 from mycelos.wire.conversation import AssistantMessage
 from mycelos.wire.egress import CredentialSummary
 from mycelos.wire.problems import ProblemCode, Refusal
+
+rendering.Environment = Templates
 
 TOKEN = "command-line-token-command-line-token-abcd"
 WAIT = 20.0
@@ -96,6 +103,7 @@ class SteeredProxy:
     def __init__(self) -> None:
         self.appended: list[AppendRequest] = []
         self.entries: list[dict[str, Any]] = []
+        self.queries: list[dict[str, Any]] = []
         self.stored: list[CredentialSummary] = []
         self.is_down = False
         self.ledger_alarm: str | None = None
@@ -117,8 +125,18 @@ class SteeredProxy:
         return self.stored
 
     async def audit_events(self, **query: str | int | bool) -> list[dict[str, Any]]:
-        self.query = query
+        self.queries.append(query)
         return self.entries
+
+    async def audit_summary(self, **query: str) -> AuditSummary:
+        self.queries.append(query)
+        return AuditSummary(query["since"], 0, -1, True, 0, [], [], [], 0, [], 0)
+
+    async def remembered(self) -> Kept | None:
+        return None
+
+    async def newest_checkpoint(self) -> NewestCheckpoint:
+        return NewestCheckpoint(None, None)
 
     async def health(self) -> bool:
         return not self.is_down
@@ -155,6 +173,7 @@ class Page:
     proxy: SteeredProxy
     port: int
     server: HttpServer
+    lockdown: LockdownWatch
     sent: list[httpx2.AsyncClient] = field(default_factory=list)
 
     @property
@@ -163,7 +182,7 @@ class Page:
 
     def client(self, **options: Any) -> httpx2.AsyncClient:
         options.setdefault("base_url", self.url)
-        client = httpx2.AsyncClient(trust_env=False, timeout=WAIT, **options)
+        client = httpx2.AsyncClient(trust_env=False, verify=NO_TLS, timeout=WAIT, **options)
         self.sent.append(client)
         return client
 
@@ -173,7 +192,7 @@ class Page:
     async def link(self) -> str:
         answer = await self.command_line().post("/api/auth/link")
         assert answer.status_code == 200, answer.text
-        return str(answer.json()["url"])
+        return f"{self.url}/login?code={answer.json()['code']}"
 
     async def signed_in(self) -> httpx2.AsyncClient:
         """A client with a session, that says where its requests come from as a browser does."""
@@ -194,14 +213,16 @@ class Page:
 
 
 @contextlib.asynccontextmanager
-async def served_page(folder: Path, *, heartbeat: float = 15.0, **settings: Any) -> AsyncIterator[Page]:
+async def served_page(
+    folder: Path, *, heartbeat: float = 15.0, proxy: SteeredProxy | None = None, **settings: Any
+) -> AsyncIterator[Page]:
     """Serve the application on loopback until the block ends."""
     listener = socket.socket()
     listener.bind(("127.0.0.1", 0))
     listener.listen()
     port = listener.getsockname()[1]
     store = await Store.open(folder / "gateway.sqlite")
-    runs, proxy = SteeredRuns(store), SteeredProxy()
+    runs, proxy = SteeredRuns(store), proxy or SteeredProxy()
     values = {
         "bind": "127.0.0.1",
         "port": port,
@@ -210,9 +231,11 @@ async def served_page(folder: Path, *, heartbeat: float = 15.0, **settings: Any)
         "walls": ("landlock", "seccomp"),
         **settings,
     }
-    app = create_app(Services(store, runs, proxy, SteeredModels(), REGISTRY, PageSettings(**values)), heartbeat)
+    lockdown = LockdownWatch(store, Recorder(proxy.append), proxy.credentials)
+    settings_of_page = PageSettings(**values)
+    app = create_app(Services(store, runs, proxy, SteeredModels(), REGISTRY, settings_of_page, lockdown), heartbeat)
     server = HttpServer(app)
-    page = Page(app, store, runs, proxy, port, server)
+    page = Page(app, store, runs, proxy, port, server, lockdown)
     await server.listen(listener)
     try:
         yield page

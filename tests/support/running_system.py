@@ -90,6 +90,7 @@ class RunningSystem:
     port: int = field(default_factory=free_port)
     operator_port: int = field(default_factory=free_port)
     variables: dict[str, str] = field(default_factory=dict)
+    program: tuple[str, ...] = ("-m", "mycelos.cli.main")
     supervisor: subprocess.Popen[bytes] | None = None
 
     @property
@@ -117,16 +118,20 @@ class RunningSystem:
 
     def start(self) -> None:
         """Start and wait until all processes are ready and the page answers."""
+        self.supervisor = self.launch()
+        wait_until(self.is_healthy, f"start; the log says:\n{self.log()}")
+
+    def launch(self) -> subprocess.Popen[bytes]:
+        """Start, and wait for nothing."""
         log = (self.data / "serve.log").open("ab")
         with log:
-            self.supervisor = subprocess.Popen(
-                [sys.executable, "-I", "-m", "mycelos.cli.main", "serve"],
+            return subprocess.Popen(
+                [sys.executable, "-I", *self.program, "serve"],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
                 env=clean_environment(MYCELOS_DATA_DIR=str(self.data), **self.environment),
             )
-        wait_until(self.is_healthy, f"start; the log says:\n{self.log()}")
 
     def log(self) -> str:
         """What the processes wrote so far."""

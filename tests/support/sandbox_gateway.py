@@ -26,7 +26,7 @@ found: list[str] = []
 
 
 def store() -> str:
-    database = sqlite3.connect(data / "gateway" / "store.sqlite")
+    database = sqlite3.connect(data / "gateway" / "state" / "store.sqlite")
     (mode,) = database.execute("pragma journal_mode=wal").fetchone()
     database.execute("create table t(a)")
     database.execute("insert into t values (1)")
@@ -52,7 +52,7 @@ def late_imports() -> str:
 
 
 def temporary() -> str:
-    with tempfile.NamedTemporaryFile(dir=data / "gateway") as file:
+    with tempfile.NamedTemporaryFile(dir=data / "gateway" / "state") as file:
         return str(file.write(b"x"))
 
 

@@ -14,7 +14,7 @@ from typing import Any
 from mycelos.configuration.layout import DataLayout
 from mycelos.supervisor.state import ChildState, SupervisorState, boot_id, start_ticks, write_state
 
-TOKEN = "command-line-token-of-the-test"
+TOKEN = "command-line-token-of-the-test".ljust(43, "-")
 
 
 @dataclass
@@ -75,7 +75,7 @@ def scripted_gateway(layout: DataLayout) -> Iterator[ScriptedGateway]:
     thread.start()
     gateway.port = server.server_port
     layout.run.mkdir(exist_ok=True)
-    layout.gateway.mkdir(exist_ok=True)
+    layout.gateway.mkdir(parents=True, exist_ok=True)
     layout.command_line_token.write_text(TOKEN)
     write_state(layout, running_state(gateway.port))
     try:
@@ -101,6 +101,6 @@ def running_state(port: int) -> SupervisorState:
         operator_url="http://localhost:9101",
         children=(
             ChildState("proxy", os.getpid(), ready=True, restarts=2),
-            ChildState("gateway", None, ready=True, restarts=0),
+            ChildState("gateway", os.getpid(), ready=True, restarts=0),
         ),
     )

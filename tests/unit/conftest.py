@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import importlib.util
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -33,3 +34,14 @@ def operator_system(layout: DataLayout) -> Iterator[Any]:
     system.start()
     yield system
     system.close()
+
+
+@pytest.fixture
+def master_key_file() -> Callable[[DataLayout], None]:
+    """Writes the key of `operator_system` into its file: a rotation replaces what lies there."""
+
+    def write(layout: DataLayout) -> None:
+        layout.master_key.write_bytes(base64.b64encode(load("operator_system").MASTER_KEY))
+        layout.master_key.chmod(0o600)
+
+    return write

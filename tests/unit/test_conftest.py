@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def _run(folder: Path, test: str, **switches: str) -> subprocess.CompletedProcess[str]:
+def _run(folder: Path, test: str, *options: str, **switches: str) -> subprocess.CompletedProcess[str]:
     (folder / "conftest.py").write_text((ROOT / "tests" / "conftest.py").read_text())
     (folder / "test_it.py").write_text(test)
     return subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir", str(folder), str(folder)],
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir", folder, folder, *options],
         capture_output=True, text=True, timeout=60, check=False, cwd=folder,
         env={"PATH": os.environ["PATH"], **switches},
     )  # fmt: skip
@@ -53,6 +53,16 @@ def test_an_unknown_depth_is_refused(tmp_path: Path) -> None:
 def test_the_depth_of_this_run_is_the_one_asked_for() -> None:
     depth = os.environ.get("MYCELOS_TEST_DEPTH", "small")
     assert hypothesis.settings.default.max_examples == {"small": 50, "deep": 5000}[depth]
+
+
+def test_a_test_that_does_not_end_fails_by_its_name_and_the_run_goes_on(tmp_path: Path) -> None:
+    test = "import threading\n\ndef test_a():\n    threading.Event().wait()\n\ndef test_b(): ...\n"
+    current = tmp_path / "current"
+    ended = _run(tmp_path, test, "-o", "faulthandler_timeout=3", MYCELOS_TEST_CURRENT=str(current))
+    assert ended.returncode == 1
+    assert "1 failed, 1 passed" in ended.stdout
+    assert "FAILED test_it.py::test_a - Failed: test_it.py::test_a does not end" in ended.stdout
+    assert current.read_text() == "test_it.py::test_b\n"
 
 
 def test_settings_of_an_installation_do_not_reach_a_test() -> None:

@@ -54,6 +54,14 @@ def test_paths_of_the_project_in_backticks_are_there(page: Path) -> None:
     assert [path for path in named if not (ROOT / path).exists()] == []
 
 
+def test_pages_that_the_code_names_are_there() -> None:
+    sources = [path.read_text() for path in (ROOT / "src").rglob("*.py")]
+    named = {path for text in sources for path in re.findall(r"docs/reference(?:/[\w-]+\.md)?", text)}
+    assert "docs/reference/proxy-routes.md" in named
+    # The folder alone says where to look for nothing.
+    assert [path for path in named if not (ROOT / path).is_file()] == []
+
+
 @pytest.mark.parametrize("page", PAGES, ids=_name)
 def test_variables_are_there(page: Path) -> None:
     named = set(re.findall(r"MYCELOS_[A-Z_]+[A-Z]", page.read_text()))

@@ -40,6 +40,7 @@ ENTRIES = (
         ),
     ),
     Entry("mycelos.operator.main", ("mycelos.proxy", "mycelos.gateway", "mycelos.runner", "mycelos.cli", "sqlalchemy")),
+    Entry("mycelos.witness.main", ("mycelos.proxy", "mycelos.gateway", "mycelos.runner", "mycelos.cli", "sqlalchemy")),
     Entry(
         "mycelos.sandbox.spawner",
         ("mycelos.proxy", "mycelos.gateway", "mycelos.operator", "mycelos.cli", "sqlalchemy", "httpx2", "cryptography"),
@@ -178,8 +179,10 @@ def test_only_the_doors_open_connections() -> None:
 # What a room imports of others' must be a wish of each role whose process loads the room.
 ROLES: dict[str, tuple[str, ...]] = {
     "wire": ("runner",), "configuration": ("runner",), "policy": ("runner",), "claims.py": ("runner",),
-    "runner": ("runner",), "sandbox": ("runner", "gateway", "operator"), "serving": ("proxy", "gateway", "operator"),
-    "ledger": ("proxy", "gateway", "command-line"), "proxy": ("proxy",), "gateway": ("gateway",),
+    "claim.py": ("runner",), "attacks.py": ("runner",),
+    "runner": ("runner",), "sandbox": ("runner", "gateway", "operator"),
+    "serving": ("proxy", "gateway", "operator", "witness"), "witness": ("witness",),
+    "ledger": ("proxy", "gateway", "witness", "command-line"), "proxy": ("proxy",), "gateway": ("gateway",),
     "operator": ("operator",), "supervisor": ("host",), "cli": ("host",), "demo": ("host",), "prove": ("host",),
 }  # fmt: skip
 OPTIONAL = {"xllamacpp": "local"}

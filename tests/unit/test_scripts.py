@@ -62,6 +62,16 @@ def test_offline_leaves_the_loopback_interface_alone_and_passes_the_exit_code_on
     assert _run("scripts/offline.sh", "sh", "-c", "exit 7").returncode == 7
 
 
+@pytest.mark.skipif(os.getuid() != 0, reason="a user has no folder of memory")
+def test_offline_gives_memory_to_the_tests_and_to_nobody_else() -> None:
+    look = 'stat --file-system --format %T "${MYCELOS_TEST_FOLDER:-none}"; touch "$MYCELOS_TEST_FOLDER/mark"'
+    ended = _run("scripts/offline.sh", "sh", "-c", look)
+    if ended.stdout == "":
+        pytest.skip("nothing may be mounted here")
+    assert ended.stdout == "tmpfs\n"
+    assert not Path("/tmp/m/mark").exists()
+
+
 def test_offline_keeps_the_user_and_gives_no_power() -> None:
     ended = _run("scripts/offline.sh", "id", "-u")
     assert ended.stdout.strip() == str(os.getuid())
@@ -99,6 +109,27 @@ def test_a_python_that_is_too_old_is_refused() -> None:
     assert "Python 3.11 or later is needed" in ended.stderr
 
 
+def test_the_fuzzer_is_installed_once_from_its_lock(tmp_path: Path) -> None:
+    for name in ("scripts/setup_fuzz.sh", "scripts/packages.sh", "requirements/fuzz.txt"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        shutil.copy(ROOT / name, tmp_path / name)
+    _stub(tmp_path / ".venv" / "bin", "python", f'[ "$1" = -m ] && echo "$*" >> {tmp_path}/log; exit 0')
+    for _ in range(2):
+        assert _run("env", "VENV=.venv", "scripts/setup_fuzz.sh", cwd=tmp_path).returncode == 0
+    (installed,) = (tmp_path / "log").read_text().splitlines()
+    assert "--require-hashes --requirement requirements/fuzz.txt" in installed
+
+
+def test_where_the_fuzzer_cannot_be_installed_it_is_said_and_the_other_tests_go_on(tmp_path: Path) -> None:
+    for name in ("scripts/setup_fuzz.sh", "scripts/packages.sh", "requirements/fuzz.txt"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        shutil.copy(ROOT / name, tmp_path / name)
+    _stub(tmp_path / ".venv" / "bin", "python", "exit 1")
+    ended = _run("env", "VENV=.venv", "scripts/setup_fuzz.sh", cwd=tmp_path)
+    assert ended.returncode == 0
+    assert "its tests are skipped here" in ended.stderr
+
+
 def _continuous_integration(folder: Path, make: str) -> subprocess.CompletedProcess[str]:
     """.ci/run in a folder of its own, where making the environment is nothing and make is the given script."""
     for name in (".ci/run", "scripts/packages.sh"):
@@ -130,6 +161,18 @@ def test_continuous_integration_fails_where_a_stage_fails(tmp_path: Path, stage:
     assert "failed with 2" in ended.stdout.splitlines()[-1]
 
 
+@pytest.mark.parametrize("stage", ["test-unit", "test", "test-machine"])
+def test_continuous_integration_ends_with_the_tests_that_failed_and_the_last_that_began(
+    tmp_path: Path, stage: str
+) -> None:
+    begins = 'echo "tests/a.py::last" > "$MYCELOS_TEST_CURRENT"; yes "FAILED tests/a.py::one - no" | head --lines 40'
+    make = f'[ "${{@: -1}}" = {stage} ] && {{ {begins}; seq 100; exit 2; }}; echo "==== 1 passed in 1s ===="'
+    lines = _continuous_integration(tmp_path, make).stdout.splitlines()
+    assert lines[-14:-2] == ["FAILED tests/a.py::one - no"] * 12
+    assert lines[-2] == "the last test that began: tests/a.py::last"
+    assert len(lines) - max(number for number, line in enumerate(lines) if line == "100") <= 30
+
+
 def test_continuous_integration_says_so_where_there_is_no_python_3_13(tmp_path: Path) -> None:
     _stub(tmp_path / "bin", "pyenv", "exit 1")
     ended = _continuous_integration(tmp_path, 'echo "==== 1 passed in 1s ===="')
@@ -148,6 +191,14 @@ def test_a_python_3_13_that_pyenv_has_built_is_found_behind_a_shim_that_does_not
     ended = _run("bash", ".ci/run", path=tmp_path / "bin", cwd=tmp_path)
     assert "not run" not in ended.stdout
     assert ended.returncode == 0
+
+
+def test_what_runs_beside_and_was_ended_from_outside_has_not_passed(tmp_path: Path) -> None:
+    # The lane itself is killed, and so says nothing of its exit.
+    make = 'if [ "${@: -1}" = test-machine ]; then kill -KILL $PPID; fi; echo "==== 1 passed in 1s ===="'
+    ended = _continuous_integration(tmp_path, make)
+    assert ended.returncode == 1
+    assert ended.stdout.splitlines()[-1] == "=== test-machine failed with 1"
 
 
 def test_a_stage_that_fails_ends_what_runs_beside_it(tmp_path: Path) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Final
 
 from cyclopts import App, Parameter
 
+from mycelos.cli.gateway_answers import Agent
 from mycelos.cli.gateway_client import connect
-from mycelos.cli.output import CommandError, ExitCode, plain, print_json, print_table
+from mycelos.cli.output import CommandError, ExitCode, print_json, print_table, say
 from mycelos.policy.capabilities import NameRefusedError, check_capability
 
 app = App(name="agent", help="Agents and what they may do.", default_parameter=Parameter(negative_iterable="no-"))
@@ -15,6 +16,7 @@ app = App(name="agent", help="Agents and what they may do.", default_parameter=P
 Capabilities = Annotated[
     list[str] | None, Parameter(name="--capability", help="A tool, or a namespace of tools such as github.read.")
 ]
+_INDENT: Final = "\n" + " " * 14
 Json = Annotated[bool, Parameter(name="--json", help="Print JSON.", negative="")]
 
 
@@ -24,11 +26,11 @@ def list_(*, as_json: Json = False) -> int:
 
     Example: mycelos agent list
     """
-    agents = connect().get("api", "agents")
+    agents = connect().get("api", "agents", answer=list[Agent])
     if as_json:
         print_json(agents)
     else:
-        rows = [(agent["name"], agent["model"] or "-", ", ".join(agent["capabilities"]) or "none") for agent in agents]
+        rows = [(agent.name, agent.model or "-", ", ".join(agent.capabilities) or "none") for agent in agents]
         print_table(("agent", "model", "capabilities"), rows)
     return ExitCode.DONE
 
@@ -56,7 +58,7 @@ def add(
         The name of a model endpoint; the first one where none is named.
     """
     body = {"name": name, "instructions": instructions, "capabilities": _checked(capability or []), "model": model}
-    _show(connect().post("api", "agents", body=body), as_json)
+    _show(connect().post("api", "agents", answer=Agent, body=body), as_json)
     return ExitCode.DONE
 
 
@@ -66,7 +68,7 @@ def show(name: str, *, as_json: Json = False) -> int:
 
     Example: mycelos agent show assistant
     """
-    _show(connect().get("api", "agents", name), as_json)
+    _show(connect().get("api", "agents", name, answer=Agent), as_json)
     return ExitCode.DONE
 
 
@@ -99,7 +101,7 @@ def edit(
     if not change:
         message = "Nothing to change was given."
         raise CommandError(message, "See: mycelos agent edit --help", ExitCode.WRONG_USAGE)
-    _show(connect().patch("api", "agents", name, body=change), as_json)
+    _show(connect().patch("api", "agents", name, answer=Agent, body=change), as_json)
     return ExitCode.DONE
 
 
@@ -110,7 +112,7 @@ def remove(name: str) -> int:
     Example: mycelos agent remove gardener
     """
     connect().delete("api", "agents", name)
-    print(f"removed {name}")
+    say(f"removed {name}")
     return ExitCode.DONE
 
 
@@ -124,11 +126,12 @@ def _checked(capabilities: list[str]) -> list[str]:
     return capabilities
 
 
-def _show(agent: dict[str, Any], as_json: bool) -> None:
+def _show(agent: Agent, as_json: bool) -> None:
     if as_json:
         print_json(agent)
         return
-    print(f"agent         {agent['name']}")
-    print(f"capabilities  {', '.join(agent['capabilities']) or 'none: it may use no tool'}")
-    print(f"model         {agent['model'] or 'the first one'}")
-    print(f"instructions  {plain(agent['instructions']) or '-'}")
+    say(f"agent         {agent.name}")
+    say(f"capabilities  {', '.join(agent.capabilities) or 'none: it may use no tool'}")
+    say(f"model         {agent.model or 'the first one'}")
+    # Further lines stand below the first one: none can look like a field of ours.
+    say(f"instructions  {_INDENT.join(agent.instructions.splitlines()) or '-'}")

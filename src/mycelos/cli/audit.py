@@ -1,33 +1,36 @@
-"""`mycelos db audit`: look at the ledger and verify it, whether the system runs or not. Read-only."""
+"""`mycelos db audit`: look at the ledger and export it, whether the system runs or not. Read-only."""
 
 from __future__ import annotations
 
 import difflib
+import errno
 import json
 import os
 import sys
 import time
-from contextlib import suppress
-from dataclasses import asdict
+from contextlib import contextmanager, suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, Final
 
 from cyclopts import App, Parameter
 
+from mycelos.cli.audit_proof import checkpoint, proof, with_next_step
+from mycelos.cli.audit_record import record_export
 from mycelos.cli.audit_table import show_entries
+from mycelos.cli.audit_verify import verify_log
 from mycelos.cli.data_directory import settings_of
-from mycelos.cli.output import complain
+from mycelos.cli.output import complain, say
 from mycelos.configuration.layout import DataLayout
 from mycelos.ledger.canonical import CanonicalError
-from mycelos.ledger.chain import Head
-from mycelos.ledger.entry import EntryError
+from mycelos.ledger.entry import EntryError, entry_from_row
 from mycelos.ledger.events import Event
-from mycelos.ledger.export import row_from_line, to_line
+from mycelos.ledger.export import to_checkpoint_line, to_line
+from mycelos.ledger.query import SOURCES
+from mycelos.ledger.signed_note import NoteError
 from mycelos.ledger.since import SinceError, parse_since
-from mycelos.ledger.verify import Fault, Verdict, Verification, verify
 from mycelos.proxy.ledger.database import LedgerError
-from mycelos.proxy.ledger.heads import Remembered, remember, remembered_heads
 from mycelos.proxy.ledger.reader import READ_LIMIT, Filter, LedgerReader
 
 if TYPE_CHECKING:
@@ -41,10 +44,19 @@ WRONG_USAGE: Final = 2
 POLL_INTERVAL: Final = 0.5
 """Seconds between two looks of ``--follow``."""
 
+_NEXT_STEPS: Final = {
+    errno.EEXIST: "name one that is not there yet, or move that one away",
+    errno.ENOENT: "make its folder first",
+    errno.ENOSPC: "make room on that disk",
+}
+
 _TYPES: Final = sorted({*Event, *(event.partition(".")[0] for event in Event)})
 """Every event, and every area of events."""
 
 app = App(name="audit", help="Look at the ledger of everything that crossed the proxy, and verify it.")
+app.command(verify_log, name="verify")
+app.command(checkpoint)
+app.command(proof)
 
 
 @app.default
@@ -55,11 +67,18 @@ def show(
     type_: Annotated[str | None, Parameter(name="--type", help="An event such as run.started, or an area.")] = None,
     agent: Annotated[str | None, Parameter(help="Only this agent's.")] = None,
     run: Annotated[str | None, Parameter(help="Only this run's.")] = None,
+    host: Annotated[str | None, Parameter(help="Only what is about this host.")] = None,
+    outcome: Annotated[str | None, Parameter(help="Only what ended so, such as refused.")] = None,
+    source: Annotated[str | None, Parameter(help=f"Only what one of these says: {', '.join(SOURCES)}.")] = None,
+    before: Annotated[int | None, Parameter(help="Only entries before this number.")] = None,
     limit: Annotated[int, Parameter(help=f"Entries at most, up to {READ_LIMIT}.")] = 50,
     as_json: Annotated[bool, Parameter(name="--json", help="A list; with --follow, a line each.", negative="")] = False,
     follow: Annotated[bool, Parameter(help="Go on as entries come; Ctrl-C ends.", negative="")] = False,
 ) -> int:
-    """Show the newest entries, oldest first.
+    """Show the newest entries, oldest first; stderr says where more matched.
+
+    With --suspicious the limit holds for what is known and for what the gateway claims, each: a flood of claims hides
+    nothing.
 
     Example: mycelos db audit --suspicious --since 24h
     """
@@ -72,55 +91,37 @@ def show(
     if type_ is not None and type_ not in _TYPES:
         near = difflib.get_close_matches(type_, _TYPES, n=1, cutoff=0.0)
         return _fail(f"--type: there is no event {type_}; the nearest one that exists is {near[0]}", WRONG_USAGE)
-    wanted = Filter(suspicious=suspicious, since=moment, event=type_, agent=agent, run=run)
+    if before is not None and not 0 <= before < 2**63:
+        return _fail("--before: expected the number of an entry", WRONG_USAGE)
+    if source is not None and source not in SOURCES:
+        return _fail(f"--source: must be one of {', '.join(SOURCES)}", WRONG_USAGE)
+    wanted = Filter(
+        before=before,
+        suspicious=suspicious,
+        since=moment,
+        event=type_,
+        agent=agent,
+        run=run,
+        host=host,
+        outcome=outcome,
+        source=source,
+    )
     try:
         with LedgerReader(_layout().ledger) as reader:
-            seen = reader.newest(1)
-            found = reader.newest(limit, wanted)
+            # Read first, so that nothing which comes meanwhile is passed over.
+            last = reader.last()
+            found, more = _newest(reader, limit, wanted)
             if as_json and not follow:
-                print("[" + ",\n".join(_json(entry.as_dict()) for entry in found) + "]")
+                say("[" + ",\n".join(_json(entry.as_dict()) for entry in found) + "]")
             else:
                 _show(found, as_json)
+            for text in more:
+                complain(text)
             if follow:
-                _follow(reader, max((entry.seq for entry in [*seen, *found]), default=-1), wanted, as_json)
+                _follow(reader, max(last, found[-1].seq if found else -1), wanted, as_json)
     except (LedgerError, EntryError) as error:
         return _fail(str(error))
     return DONE
-
-
-@app.command(name="verify")
-def verify_log(
-    *,
-    export: Annotated[Path | None, Parameter(help="Verify this exported file instead of the ledger.")] = None,
-    as_json: Annotated[bool, Parameter(name="--json", help="The result as one JSON object.", negative="")] = False,
-) -> int:
-    """Walk every entry and compare with the heads that the gateway and the command line remember.
-
-    Exit code 0: it holds. 1: it does not, and this says where. 6: nothing is wrong, but nothing was remembered either.
-
-    Example: mycelos db audit verify
-    """
-    layout = _layout()
-    # The heads are read first: whatever was remembered by now must be in what is read next.
-    remembered = remembered_heads(layout)
-    try:
-        if export is not None:
-            with export.open("rb") as stream:
-                result = verify(map(row_from_line, stream), remembered.heads)
-        else:
-            result = _verify_ledger(layout, remembered)
-    except OSError as error:
-        return _fail(f"{export or layout.ledger} cannot be read: {os.strerror(error.errno or 0)}")
-    except LedgerError as error:
-        return _fail(str(error))
-    result = _weigh(result, remembered)
-    _report(result, as_json)
-    if export is None and result.verdict is not Verdict.BROKEN and result.head.seq >= 0:
-        try:
-            remember(layout.command_line_head, result.head)
-        except OSError as error:
-            return _fail(f"{layout.command_line_head} cannot be written: {os.strerror(error.errno or 0)}")
-    return result.exit_code
 
 
 @app.command
@@ -128,24 +129,25 @@ def export(
     *,
     output: Annotated[Path | None, Parameter(help="A new file, mode 0600; standard output where absent.")] = None,
 ) -> int:
-    """Write every entry, one JSON object a line; `verify --export` reads it back.
+    """Write every entry and checkpoint, one JSON object a line; `verify --export` reads it back.
+
+    That it is written is put on record first.
 
     Example: mycelos db audit export --output ledger.jsonl
     """
+    layout = _layout()
     try:
-        with LedgerReader(_layout().ledger) as reader:
-            lines = (to_line(entry) + b"\n" for entry in _entries(reader))
-            if output is None:
-                sys.stdout.buffer.writelines(lines)
-                sys.stdout.buffer.flush()
-            else:
-                descriptor = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-                with os.fdopen(descriptor, "wb") as stream:
-                    stream.writelines(lines)
-    except (LedgerError, EntryError, CanonicalError) as error:
-        return _fail(f"{error}; run mycelos db audit verify")
+        with LedgerReader(layout.ledger) as reader, _open_output(output) as stream:
+            record_export(layout, reader, "standard output" if output is None else output.name)
+            with reader.snapshot():
+                stream.writelines(_lines(reader))
+            stream.flush()
+    except (LedgerError, EntryError, CanonicalError, NoteError) as error:
+        return _fail(with_next_step(str(error)))
     except OSError as error:
-        return _fail(f"{output or 'standard output'} cannot be written: {os.strerror(error.errno or 0)}")
+        number = error.errno or 0
+        step = _NEXT_STEPS.get(number, "name another file with --output")
+        return _fail(f"{output or 'standard output'} cannot be written: {os.strerror(number)}; {step}")
     return DONE
 
 
@@ -153,33 +155,37 @@ def _layout() -> DataLayout:
     return DataLayout(settings_of(os.environ).data_directory)
 
 
-def _entries(reader: LedgerReader) -> Iterator[Entry]:
-    last = -1
-    while batch := reader.after(last, READ_LIMIT):
-        yield from batch
-        last = batch[-1].seq
+def _lines(reader: LedgerReader) -> Iterator[bytes]:
+    for item in reader.items():
+        line = to_checkpoint_line(item) if isinstance(item, bytes) else to_line(entry_from_row(item))
+        yield line + b"\n"
 
 
-def _verify_ledger(layout: DataLayout, remembered: Remembered) -> Verification:
-    if remembered.heads and not layout.ledger.exists():
-        # Where a head is remembered, a ledger that is gone altogether is a ledger whose end is missing.
-        return verify([], remembered.heads)
-    with LedgerReader(layout.ledger) as reader:
-        result = verify(reader.rows(), remembered.heads)
-        changed = reader.schema_faults()
-    if changed and result.fault is None:
-        what = "the table's definition or its guards were changed"
-        fault = Fault(result.head.seq, what, "the schema that the proxy makes", f"changed: {', '.join(changed)}")
-        return Verification(Verdict.BROKEN, what, result.entries, result.head, result.compared, fault)
-    return result
+@contextmanager
+def _open_output(output: Path | None) -> Iterator[BinaryIO]:
+    if output is None:
+        yield sys.stdout.buffer
+        return
+    descriptor = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    with os.fdopen(descriptor, "wb") as stream:
+        yield stream
 
 
-def _weigh(result: Verification, remembered: Remembered) -> Verification:
-    """A head that is there but cannot be read is evidence that is missing."""
-    if not remembered.unreadable or result.verdict is not Verdict.HOLDS:
-        return result
-    reason = f"every link holds, but what {' and '.join(remembered.unreadable)} remembered cannot be read"
-    return Verification(Verdict.CANNOT_TELL, reason, result.entries, result.head, result.compared, None)
+def _newest(reader: LedgerReader, limit: int, wanted: Filter) -> tuple[list[Entry], list[str]]:
+    """What is shown, in order, and for each part of it of which more matched, a sentence that says so."""
+    is_split = wanted.suspicious and wanted.source is None
+    parts = [replace(wanted, source=source) for source in ("known", "claimed")] if is_split else [wanted]
+    shown: list[Entry] = []
+    more: list[str] = []
+    with reader.snapshot():
+        for part in parts:
+            found = reader.newest(limit, part)
+            shown += found
+            if len(found) == limit and (matched := reader.count(part)) > limit:
+                named, option = (f" {part.source}", f" --source {part.source}") if is_split else ("", "")
+                next_ones = f"the ones before: --before {found[0].seq}{option}"
+                more.append(f"the newest {limit:,} of {matched:,}{named} that matched are shown; {next_ones}")
+    return sorted(shown, key=lambda entry: entry.seq), more
 
 
 def _follow(reader: LedgerReader, last: int, wanted: Filter, as_json: bool) -> None:
@@ -187,42 +193,21 @@ def _follow(reader: LedgerReader, last: int, wanted: Filter, as_json: bool) -> N
         while True:
             # SQLite has no way to tell another process that something was written.
             time.sleep(POLL_INTERVAL)
+            newest = reader.last()
             batch = reader.after(last, READ_LIMIT, wanted)
             if batch:
-                last = batch[-1].seq
-                _show(batch, as_json)
+                _show(batch, as_json, heads=False)
+            # Up to there everything was looked through, whatever matched: no look walks over it again.
+            last = max(newest if len(batch) < READ_LIMIT else last, batch[-1].seq if batch else -1)
 
 
-def _show(entries: Sequence[Entry], as_json: bool) -> None:
+def _show(entries: Sequence[Entry], as_json: bool, *, heads: bool = True) -> None:
     if as_json:
         for entry in entries:
-            print(_json(entry.as_dict()))
+            say(_json(entry.as_dict()))
     else:
-        show_entries(entries)
+        show_entries(entries, heads=heads)
     sys.stdout.flush()
-
-
-def _report(result: Verification, as_json: bool) -> None:
-    if as_json:
-        told: dict[str, Any] = {"verdict": result.verdict.value, "reason": result.reason, "entries": result.entries}
-        told |= {"head": _head(result.head), "compared": list(result.compared)}
-        print(_json(told | {"fault": asdict(result.fault) if result.fault else None}))
-        return
-    words = {Verdict.HOLDS: "holds", Verdict.BROKEN: "does not hold", Verdict.CANNOT_TELL: "cannot tell"}
-    print(f"{words[result.verdict]}: {result.reason}")
-    if result.fault is not None:
-        print(f"  entry     {result.fault.seq}")
-        print(f"  expected  {result.fault.expected}")
-        print(f"  found     {result.fault.found}")
-    print(f"  entries   {result.entries}")
-    if result.head.seq >= 0:
-        print(f"  head      {result.head.seq} {result.head.leaf_hash}")
-    if result.verdict is Verdict.CANNOT_TELL and result.head.seq >= 0:
-        print("  This head is remembered now: from here on, a cut or a rewrite shows.")
-
-
-def _head(head: Head) -> dict[str, Any] | None:
-    return {"seq": head.seq, "leaf_hash": head.leaf_hash} if head.seq >= 0 else None
 
 
 def _json(value: dict[str, Any]) -> str:

@@ -6,6 +6,7 @@ import json
 from typing import TYPE_CHECKING, Final
 
 from rich.console import Console
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -26,50 +27,64 @@ _STYLES: Final = {
 _MARKS: Final = {"fact": "·", "intent": "→", "outcome": "←"}
 """An intent goes out, its outcome comes back."""
 
-WIDE: Final = 110
+WIDE: Final = 130
 """Columns from which on who, what and outcome each have a column of their own."""
+NARROW: Final = 96
+"""Columns below which an entry's words stand under it: beside it nothing would be left for them."""
 
 _TARGET_FIELDS: Final = ("tool", "method", "scheme", "host", "port", "path", "service", "name")
+_USUAL_PORTS: Final = {"https": "443", "http": "80"}
 
 
-def show_entries(entries: Sequence[Entry], console: Console | None = None) -> None:
-    """Print ``entries`` in their order, or a sentence where there are none."""
+def show_entries(entries: Sequence[Entry], console: Console | None = None, *, heads: bool = True) -> None:
+    """Print ``entries`` in their order, or a sentence where there are none.
+
+    Where no terminal is, each is one whole line, for programs that search lines. ``heads`` are left out by whoever
+    goes on below what was shown before.
+    """
     console = console or Console()
     if not entries:
         console.print("No entries.")
-        return
-    console.print(_wide(entries) if console.width >= WIDE else _narrow(entries))
+    elif not console.is_terminal:
+        for entry in entries:
+            console.file.write(_line(entry) + "\n")
+    elif console.width < NARROW:
+        for entry in entries:
+            _stack(console, entry)
+    else:
+        console.print(_table(entries, is_wide=console.width >= WIDE, heads=heads))
 
 
-def _wide(entries: Sequence[Entry]) -> Table:
-    table = _table()
-    for title, share in (("who", 2), ("what", 4), ("came of it", 3)):
-        table.add_column(title, overflow="ellipsis", no_wrap=True, ratio=share)
+def _line(entry: Entry) -> str:
+    words = filter(None, (_who(entry), _what(entry), _end(entry)))
+    return escape(f"{entry.seq}  {entry.at}  {_event(entry)}  {' · '.join(words)}".rstrip())
+
+
+def _stack(console: Console, entry: Entry) -> None:
+    head = f"{entry.seq}  {entry.at[5:19].replace('T', ' ')}  {_event(entry)}"
+    console.print(Text(escape(head), style=_style(entry), overflow="fold"))
+    words = " · ".join(filter(None, (_who(entry), _what(entry), _end(entry))))
+    console.print(Padding(Text(escape(words), overflow="fold"), (0, 0, 0, 2)))
+
+
+def _table(entries: Sequence[Entry], *, is_wide: bool, heads: bool) -> Table:
+    # Without heads the columns still have to stand where those above stand.
+    table = Table(box=None, pad_edge=False, header_style="bold", expand=True, show_header=heads)
+    table.add_column("seq", justify="right", no_wrap=True, min_width=7)
+    table.add_column("at (UTC)", no_wrap=True, min_width=14)
+    table.add_column("event", no_wrap=True, min_width=24)
+    if is_wide:
+        for title, share in (("who", 3), ("what", 5), ("came of it", 3)):
+            table.add_column(title, overflow="ellipsis", no_wrap=True, ratio=share)
+    else:
+        # One column for all three, folded: three would show three ellipses.
+        table.add_column("who, what, came of it", overflow="fold", ratio=1)
     for entry in entries:
-        _add(table, entry, _who(entry), _what(entry), _end(entry))
+        cells = [_who(entry), _what(entry), _end(entry)]
+        texts = (str(entry.seq), entry.at[5:19].replace("T", " "), _event(entry))
+        words = cells if is_wide else [" · ".join(filter(None, cells))]
+        table.add_row(*(Text(escape(text), style=_style(entry)) for text in (*texts, *words)))
     return table
-
-
-def _narrow(entries: Sequence[Entry]) -> Table:
-    # One column for all three, folded: a terminal of 80 columns would show three ellipses.
-    table = _table()
-    table.add_column("who, what, came of it", overflow="fold", ratio=1)
-    for entry in entries:
-        _add(table, entry, " · ".join(filter(None, (_who(entry), _what(entry), _end(entry)))))
-    return table
-
-
-def _table() -> Table:
-    table = Table(box=None, pad_edge=False, header_style="bold", expand=True)
-    table.add_column("seq", justify="right", no_wrap=True)
-    table.add_column("at (UTC)", no_wrap=True)
-    table.add_column("event", no_wrap=True)
-    return table
-
-
-def _add(table: Table, entry: Entry, *cells: str) -> None:
-    texts = (str(entry.seq), entry.at[5:19].replace("T", " "), _event(entry), *cells)
-    table.add_row(*(Text(escape(text), style=_style(entry)) for text in texts))
 
 
 def _style(entry: Entry) -> str:
@@ -85,14 +100,15 @@ def _event(entry: Entry) -> str:
 
 def _who(entry: Entry) -> str:
     who = entry.agent or entry.actor or entry.principal or entry.source
-    # What the gateway says of itself is its claim.
-    return f"{who} (claimed)" if entry.source == "gateway" else who
+    # What the gateway says of itself is its claim; and for which agent a request leaves, nobody else says.
+    return f"{who} (claimed)" if entry.source == "gateway" or entry.agent else who
 
 
 def _what(entry: Entry) -> str:
-    details = json.loads(entry.details)
-    target = "" if not isinstance(details, dict) else _target(details)
-    return " ".join(dict.fromkeys(filter(None, (entry.subject, target))))
+    details = _details(entry)
+    # The subject of a request is its host.
+    subject = "" if details.get("host") == entry.subject else entry.subject
+    return " ".join(dict.fromkeys(filter(None, (subject, _target(details)))))
 
 
 def _target(details: dict[str, object]) -> str:
@@ -100,11 +116,22 @@ def _target(details: dict[str, object]) -> str:
     host = told.get("host", "")
     if host:
         scheme = f"{told['scheme']}://" if "scheme" in told else ""
-        port = f":{told['port']}" if "port" in told else ""
+        port = told.get("port", _USUAL_PORTS.get(told.get("scheme", ""), ""))
+        port = f":{port}" if port and port != _USUAL_PORTS.get(told.get("scheme", "")) else ""
         url = f"{scheme}{host}{port}{told.get('path', '')}"
         return " ".join(filter(None, (told.get("tool"), told.get("method"), url)))
     return " ".join(dict.fromkeys(told.values()))
 
 
 def _end(entry: Entry) -> str:
-    return ": ".join(filter(None, (entry.outcome, entry.reason)))
+    ended = " ".join(str(word) for word in (entry.outcome, _details(entry).get("status")) if word)
+    return ": ".join(filter(None, (ended, entry.reason)))
+
+
+def _details(entry: Entry) -> dict[str, object]:
+    """The details, empty in a row that was changed so that they are none."""
+    try:
+        found = json.loads(entry.details)
+    except (ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}

@@ -11,8 +11,9 @@ from cyclopts import Parameter
 
 from mycelos.cli.chat_display import ChatDisplay
 from mycelos.cli.event_stream import Event, EventStreamError
+from mycelos.cli.gateway_answers import Cancelled, Chat, Model, StartedRun
 from mycelos.cli.gateway_client import BrokenOffError, GatewayClient, connect
-from mycelos.cli.output import CommandError, ExitCode, complain, print_json
+from mycelos.cli.output import CommandError, ExitCode, complain, print_json, say
 
 RECONNECT_SECONDS: Final = 20.0
 """How long a chat waits for a gateway that went away in the middle of an answer."""
@@ -37,13 +38,13 @@ def chat(
         message = "--json needs --once."
         raise CommandError(message, exit_code=ExitCode.WRONG_USAGE)
     client = connect()
-    if model is not None and model not in {known["name"] for known in client.get("api", "models")}:
+    if model is not None and model not in {known.name for known in client.get("api", "models", answer=list[Model])}:
         message = f"There is no model {model}."
         raise CommandError(message, "See: mycelos model list", ExitCode.WRONG_USAGE)
-    chat_id = client.post("api", "chats", body={"agent": agent})["id"]
+    chat_id = client.post("api", "chats", answer=Chat, body={"agent": agent}).id
     if once is not None:
         return _say_once(client, chat_id, once, model, as_json)
-    print(f"{agent} listens. Ctrl-D ends.")
+    say(f"{agent} listens. Ctrl-D ends.")
     while (text := _read_line()) is not None:
         if text.strip():
             try:
@@ -73,15 +74,14 @@ def _say(client: GatewayClient, chat_id: str, text: str, model: str | None) -> b
             display.show(event)
             answered = event.kind == "done"
     except KeyboardInterrupt:
-        client.post("api", "runs", run_id, "cancel")
+        client.post("api", "runs", run_id, "cancel", answer=Cancelled)
         display.note("cancelled")
     return answered
 
 
 def _start(client: GatewayClient, chat_id: str, text: str, model: str | None) -> str:
     body: dict[str, Any] = {"text": text} if model is None else {"text": text, "model": model}
-    run_id: str = client.post("api", "chats", chat_id, "messages", body=body)["run_id"]
-    return run_id
+    return client.post("api", "chats", chat_id, "messages", answer=StartedRun, body=body).run_id
 
 
 def follow(client: GatewayClient, run_id: str) -> Iterator[Event]:
@@ -116,5 +116,5 @@ def _read_line() -> str | None:
     try:
         return input("> ")
     except EOFError:
-        print()
+        say()
         return None

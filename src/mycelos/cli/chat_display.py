@@ -9,7 +9,7 @@ import json
 from typing import Final, TextIO
 
 from mycelos.cli.event_stream import Event
-from mycelos.cli.output import plain
+from mycelos.cli.output import say
 from mycelos.ledger.text import escape, shorten
 
 _ARGUMENTS_WIDTH: Final = 200
@@ -38,7 +38,8 @@ class ChatDisplay:
                 word = "gave" if data.get("ok") else "was not done:"
                 self.note(f"{escape(str(data.get('tool')))} {word} {content}")
             case "approval":
-                self.note(f"waits for a person's word on {escape(str(data.get('tool')))}; decide it on the page")
+                self.note(f"waits for a person's word on {escape(str(data.get('tool')))}")
+                self.note("decide it at the vault page, or with: mycelos approval list")
             case "done":
                 if not self._wrote_text:
                     self._text(str(data.get("text", "")))
@@ -52,18 +53,15 @@ class ChatDisplay:
     def note(self, text: str) -> None:
         """A line of ours, set off from what the model writes."""
         self._end_line()
-        self._stream.write(f"  [{text}]\n")
-        self._stream.flush()
+        say(f"  [{escape(text)}]", stream=self._stream)
 
     def _text(self, text: str) -> None:
         if text:
-            self._stream.write(plain(text))
-            self._stream.flush()
+            say(text, end="", stream=self._stream)
             self._wrote_text = True
             self._within_line = not text.endswith("\n")
 
     def _end_line(self) -> None:
         if self._within_line:
-            self._stream.write("\n")
-            self._stream.flush()
+            say(stream=self._stream)
             self._within_line = False

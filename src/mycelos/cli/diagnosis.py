@@ -8,7 +8,6 @@ import shutil
 import socket
 import sqlite3
 import ssl
-import stat
 import struct
 import sys
 import time
@@ -22,17 +21,28 @@ from typing import Final
 import msgspec
 
 from mycelos import __version__
+from mycelos.cli.witness_words import in_words
+from mycelos.configuration.file_modes import mode_faults
 from mycelos.configuration.layout import DataLayout
+from mycelos.ledger.checkpoint import CheckpointError, parse_text
+from mycelos.ledger.signed_note import NoteError, parse_note
+from mycelos.operator.client import OperatorClient, OperatorUnavailableError
 from mycelos.proxy.ledger.database import LedgerError
+from mycelos.proxy.ledger.heads import COMMAND_LINE_OUTSIDE, PROXY_OUTSIDE, outside_of, remembered_heads
 from mycelos.proxy.ledger.reader import LedgerReader
+from mycelos.proxy.vault.installation import installation_of
 from mycelos.sandbox import landlock
 from mycelos.sandbox.errors import SandboxRefused
 from mycelos.sandbox.mechanism import choose_sandbox, start_test
 from mycelos.sandbox.plan import Mechanism
+from mycelos.supervisor.code_age import RESTART, older_than_code
 from mycelos.supervisor.state import read_state
+from mycelos.wire.problems import Refusal
+from mycelos.wire.witness import WitnessCondition
 
 _LEAST_SPACE: Final = 64 * 1024 * 1024
 _ENOUGH_SPACE: Final = 1024 * 1024 * 1024
+_DOOR_SECONDS: Final = 5.0
 _CLOCK_SLACK: Final = 120.0
 """Seconds by which the newest entry of the ledger may lie in the future."""
 
@@ -66,10 +76,13 @@ def examine(layout: DataLayout) -> list[Diagnosis]:
         _file_modes,
         _disk,
         _ledger,
+        _heads_outside,
         _clock,
         _certificates,
         _routes,
         _processes,
+        _lockdown,
+        _witnesses,
     )
     return [diagnosis for check in checks for diagnosis in check(layout)]
 
@@ -117,34 +130,8 @@ def _file_modes(layout: DataLayout) -> list[Diagnosis]:
         missing = [Diagnosis("master key", State.WARNING, f"there is no {layout.master_key}", "Run: mycelos init")]
     else:
         missing = []
-    private = (
-        layout.master_key, layout.proxy_token, layout.operator_file, layout.proxy, layout.vault, layout.ledger,
-        layout.operator_token, layout.operator_socket, layout.gateway, layout.gateway_database,
-        layout.command_line_token, layout.command_line_head,
-    )  # fmt: skip
-    found = [fault for path in private if (fault := _mode_fault(path, 0o077))]
-    root = _mode_fault(layout.root, 0o022)
-    faults = [*missing, *([root] if root else []), *found]
-    return faults or [Diagnosis("file modes", State.OK, "what must be private is")]
-
-
-def _mode_fault(path: Path, forbidden: int) -> Diagnosis | None:
-    try:
-        status = path.lstat()
-    except FileNotFoundError:
-        return None
-    except PermissionError:
-        fix = "Run this as the user who started the system"
-        return Diagnosis("file modes", State.FAILED, f"{path} belongs to somebody else", fix)
-    mode = stat.S_IMODE(status.st_mode)
-    if stat.S_ISLNK(status.st_mode):
-        return Diagnosis("file modes", State.FAILED, f"{path} is a link", "Put the file itself in its place")
-    if not mode & forbidden:
-        return None
-    fix = f"chmod {mode & ~forbidden:o} {path}"
-    if forbidden == 0o077:
-        return Diagnosis("file modes", State.FAILED, f"other users can open {path} (mode {mode:04o})", fix)
-    return Diagnosis("file modes", State.FAILED, f"other users can write to {path} (mode {mode:04o})", fix)
+    faults = [Diagnosis("file modes", State.FAILED, fault.found, fault.fix) for fault in mode_faults(layout)]
+    return [*missing, *faults] or [Diagnosis("file modes", State.OK, "what must be private is")]
 
 
 def _disk(layout: DataLayout) -> list[Diagnosis]:
@@ -171,6 +158,35 @@ def _ledger(layout: DataLayout) -> list[Diagnosis]:
         found = f"its definition was changed: {', '.join(changed)}"
         return [Diagnosis("ledger", State.FAILED, found, "Run: mycelos db audit verify")]
     return [Diagnosis("ledger", State.OK, f"{newest[-1].seq + 1:,} entries" if newest else "no entries yet")]
+
+
+def _heads_outside(layout: DataLayout) -> list[Diagnosis]:
+    installation = installation_of(layout.vault)
+    if installation is None:
+        if not layout.ledger.exists():
+            return []
+        found = f"the name in {layout.vault} cannot be read: what is remembered outside is not found"
+        return [Diagnosis("remembered heads", State.WARNING, found, "Put back the newest copy of the data folder")]
+    outside = outside_of(layout, os.environ, installation)
+    lost = "an old copy of the whole data folder would not be noticed"
+    if outside is None:
+        fix = "Set HOME, or XDG_STATE_HOME to a folder that is not inside the data folder"
+        return [Diagnosis("remembered heads", State.WARNING, f"there is no place for them outside: {lost}", fix)]
+    remembered = remembered_heads(layout, outside)
+    fix = f"Let the user who runs the system write to {outside.folder}, then start it"
+    if {PROXY_OUTSIDE, COMMAND_LINE_OUTSIDE} & set(remembered.unreadable):
+        found = f"what is remembered in {outside.folder} cannot be read: {lost}"
+        return [Diagnosis("remembered heads", State.WARNING, found, fix)]
+    note = remembered.notes.get(PROXY_OUTSIDE)
+    if note is None:
+        return [Diagnosis("remembered heads", State.WARNING, f"none in {outside.folder}: {lost}", fix)]
+    try:
+        size = parse_text(parse_note(note).text).size
+    except (NoteError, CheckpointError):
+        found = f"what the proxy remembers in {outside.folder} is no checkpoint: {lost}"
+        return [Diagnosis("remembered heads", State.WARNING, found, fix)]
+    found = f"a checkpoint of {size:,} entries is remembered in {outside.folder}"
+    return [Diagnosis("remembered heads", State.OK, found)]
 
 
 def _clock(layout: DataLayout) -> list[Diagnosis]:
@@ -241,7 +257,44 @@ def _processes(layout: DataLayout) -> list[Diagnosis]:
     restarted = [f"{child.name} ({child.restarts})" for child in state.children if child.restarts]
     if down:
         return [Diagnosis("processes", State.FAILED, f"not ready: {', '.join(down)}", "See the log of mycelos serve")]
+    if older := older_than_code(state):
+        found = f"started before the installed code was last changed: {', '.join(older)}"
+        return [Diagnosis("processes", State.WARNING, found, RESTART)]
     if restarted:
         found = f"started again after a crash: {', '.join(restarted)}"
         return [Diagnosis("processes", State.WARNING, found, "See the log of mycelos serve, and mycelos db audit")]
     return [Diagnosis("processes", State.OK, f"{len(state.children)} run")]
+
+
+def _lockdown(layout: DataLayout) -> list[Diagnosis]:
+    try:
+        state = OperatorClient(layout, timeout=_DOOR_SECONDS).status().lockdown
+    except (OperatorUnavailableError, Refusal):
+        return []
+    if not state.locked:
+        return [Diagnosis("egress", State.OK, "not locked down")]
+    since = f"since {state.since}" if state.since else "and the record of it was altered outside Mycelos"
+    return [Diagnosis("egress", State.WARNING, f"locked down {since}", "Lift it with: mycelos lockdown --lift")]
+
+
+_WITNESS_FIXES: Final = {
+    WitnessCondition.FAILS: (State.WARNING, "Look at the witness: what is recorded meanwhile, it does not know"),
+    WitnessCondition.DISAGREES: (
+        State.FAILED,
+        "See what was cut or rewritten with: mycelos db audit verify",
+    ),
+    WitnessCondition.LOCKED: (State.WARNING, "Lift the lockdown with: mycelos lockdown --lift"),
+}
+
+
+def _witnesses(layout: DataLayout) -> list[Diagnosis]:
+    try:
+        witnesses = OperatorClient(layout, timeout=_DOOR_SECONDS).status().witnesses
+    except (OperatorUnavailableError, Refusal):
+        return []
+    now = datetime.now(UTC)
+    return [
+        Diagnosis("witness", state, in_words(witness, now), fix)
+        for witness in witnesses
+        for state, fix in [_WITNESS_FIXES.get(witness.condition, (State.OK, ""))]
+    ]

@@ -8,7 +8,7 @@ from typing import Annotated, Final
 from cyclopts import Parameter
 
 from mycelos.cli.data_directory import settings_of
-from mycelos.cli.output import ExitCode, plain, print_json
+from mycelos.cli.output import ExitCode, print_json, say
 from mycelos.configuration.layout import DataLayout
 
 
@@ -36,9 +36,9 @@ def doctor(
         print_json({"findings": findings, "exit_code": int(code)})
         return code
     for one in found:
-        print(plain(f"{_MARKS[one.state.value]:<8} {one.name}: {one.found}"))
+        say(f"{_MARKS[one.state.value]:<8} {one.name}: {one.found}")
         if one.fix:
-            print(plain(f"         fix: {one.fix}"))
+            say(f"         fix: {one.fix}")
     return code
 
 

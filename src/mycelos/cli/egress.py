@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import os
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from cyclopts import App, Parameter
 
 from mycelos.cli.data_directory import settings_of
 from mycelos.cli.operator_command import operator_door, wrong_usage
-from mycelos.cli.output import CommandError, ExitCode, print_json
+from mycelos.cli.output import CommandError, ExitCode, complain, print_json, say
 from mycelos.operator.forms import parse_host, parse_methods
 from mycelos.operator.wording import address
-from mycelos.wire.operator import ANY_HOST, AddRule, ListRules, RemoveRule, RuleView, SetWeb
+from mycelos.wire.operator import ANY_HOST, AddRule, ListRules, RemoveRule, RuleView, SetWeb, WebAnswer
 
 app = App(name="egress", help="Say what may be asked for without a credential.")
+
+WEB: Final = {
+    WebAnswer.UNANSWERED: "not answered yet (off); answer with: mycelos egress web on",
+    WebAnswer.ON: "on",
+    WebAnswer.OFF: "off",
+}
+"""The answer to the question of web, in words."""
 
 Json = Annotated[bool, Parameter(name="--json", negative="", help="print JSON")]
 Url = Annotated[str, Parameter(help="https://host, host:port or http://host:port")]
@@ -33,6 +40,11 @@ def allow(url: Url, *, method: Methods = None, json: Json = False) -> int:
         for wanted in parse_methods(method or ()):
             rules = client.egress_rules(AddRule(method=wanted, scheme=scheme, host=host, port=port))
         _print_rules(rules, json)
+    from mycelos.cli.egress_check import refused_anyway
+
+    origin = address(scheme, host, port)
+    if why := refused_anyway(origin, settings_of(os.environ)):
+        complain(f"the rule is there, and nothing will go to {origin} all the same: {why}")
     return ExitCode.DONE
 
 
@@ -70,12 +82,14 @@ def list_(*, json: Json = False) -> int:
     """
     with operator_door() as client:
         _print_rules(client.egress_rules(ListRules()), json)
+        if not json:
+            say(f"web: {WEB[client.status().web]}")
     return ExitCode.DONE
 
 
 @app.command
 def web(state: Annotated[Literal["on", "off"], Parameter(help="on or off")], *, json: Json = False) -> int:
-    """Allow, or no longer allow, reading from every public host (GET and HEAD, https).
+    """Answer whether agents may read public web pages: GET and HEAD to public hosts, https at 443, http at 80.
 
     Example: mycelos egress web on
     """
@@ -93,7 +107,9 @@ def check(
     resolve: Annotated[bool, Parameter(negative="", help="ask the resolver too (MYCELOS_DNS)")] = False,
     json: Json = False,
 ) -> int:
-    """Say what the guard says of a URL and why, without connecting. Exit code 0 allowed, 5 denied.
+    """Say what the guard says of a URL and why, without connecting. It knows addresses, not rules or a lockdown.
+
+    Exit code 0 allowed, 5 denied, 6 where the name does not resolve; with - always 0, each line says it for itself.
 
     Example: mycelos egress check http://169.254.169.254/
     """
@@ -110,7 +126,8 @@ def _print_rules(rules: tuple[RuleView, ...], json: bool) -> None:
         print_json(rules)
         return
     if not rules:
-        print("No rule: nothing is asked for without a credential.")
+        say("No rule: nothing is asked for without a credential.")
     for rule in rules:
-        where = "every public host" if rule.host == ANY_HOST else address(rule.scheme, rule.host, rule.port)
-        print(f"{rule.id}  {rule.method:7} {where}")
+        is_any = rule.host == ANY_HOST
+        where = f"every public host, by {rule.scheme}" if is_any else address(rule.scheme, rule.host, rule.port)
+        say(f"{rule.id}  {rule.method:7} {where}")

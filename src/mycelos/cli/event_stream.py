@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
+from mycelos.cli.gateway_answers import AnswerError, decode_object
+
 LINE_LIMIT: Final = 16 * 1024 * 1024
+_FIELDS: Final = frozenset({"data", "event", "id"})
+_SEQUENCE: Final = re.compile("[0-9]{1,18}")
 
 
 class EventStreamError(Exception):
@@ -46,7 +50,8 @@ def read_events(stream: Lines) -> Iterator[Event]:
         text = line.decode("utf-8", "replace").rstrip("\r\n")
         if text:
             name, _, value = text.partition(":")
-            fields[name] = value.removeprefix(" ")
+            if name in _FIELDS:
+                fields[name] = value.removeprefix(" ")
         else:
             if "data" in fields:
                 yield _event(fields)
@@ -55,11 +60,11 @@ def read_events(stream: Lines) -> Iterator[Event]:
 
 def _event(fields: dict[str, str]) -> Event:
     try:
-        data = json.loads(fields["data"])
-        sequence = int(fields.get("id", ""))
-    except ValueError:
-        data, sequence = None, 0
-    if not isinstance(data, dict):
+        data = decode_object(fields["data"].encode())
+    except AnswerError:
+        data = None
+    sequence = fields.get("id", "")
+    if data is None or not _SEQUENCE.fullmatch(sequence):
         message = "an event has no number or no JSON object"
         raise EventStreamError(message)
-    return Event(sequence, fields.get("event", "message"), data)
+    return Event(int(sequence), fields.get("event", "message"), data)

@@ -6,6 +6,7 @@ import contextlib
 import http.client
 import json
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final
@@ -16,8 +17,10 @@ import msgspec
 from mycelos.cli.api_words import in_command_words
 from mycelos.cli.data_directory import settings_of
 from mycelos.cli.event_stream import Event, read_events
+from mycelos.cli.gateway_answers import Answer, AnswerError, decode_answer
 from mycelos.cli.output import CommandError, error_of
 from mycelos.configuration.layout import DataLayout
+from mycelos.supervisor.processes import Role
 from mycelos.supervisor.state import SupervisorState, read_state
 from mycelos.wire.problems import MEDIA_TYPE, Problem
 
@@ -25,6 +28,13 @@ ANSWER_LIMIT: Final = 64 * 1024 * 1024
 _TIMEOUT_SECONDS: Final = 60.0
 """Longer than the gateway's heartbeat on a stream, so that silence means that it is gone."""
 _LOOPBACK_OF: Final = {"localhost": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - to connect to
+
+
+_TOKEN_FILE_LIMIT: Final = 256
+_TOKEN: Final = re.compile(rb"(?P<token>[A-Za-z0-9_-]{43})\n?")
+"""256 random bits in base64url, as `write_command_line_token` of the gateway writes them."""
+_BROKEN: Final = (OSError, http.client.HTTPException, ValueError)
+"""No answer, or one that is no HTTP: `http.client` lets its number parsing's own errors through."""
 
 
 class BrokenOffError(Exception):
@@ -40,20 +50,20 @@ class GatewayClient:
     port: int
     timeout: float = _TIMEOUT_SECONDS
 
-    def get(self, *path: str) -> Any:
-        """The answer to GET; the path's segments are quoted here."""
-        return self._exchange("GET", _target(path), None)
+    def get(self, *path: str, answer: type[Answer]) -> Answer:
+        """The answer to GET, of this form and no other; the path's segments are quoted here."""
+        return _checked(self._exchange("GET", _target(path), None), answer)
 
-    def post(self, *path: str, body: dict[str, Any] | None = None) -> Any:
-        """The answer to POST."""
-        return self._exchange("POST", _target(path), body)
+    def post(self, *path: str, answer: type[Answer], body: dict[str, Any] | None = None) -> Answer:
+        """The answer to POST, of this form and no other."""
+        return _checked(self._exchange("POST", _target(path), body), answer)
 
-    def patch(self, *path: str, body: dict[str, Any]) -> Any:
-        """The answer to PATCH."""
-        return self._exchange("PATCH", _target(path), body)
+    def patch(self, *path: str, answer: type[Answer], body: dict[str, Any]) -> Answer:
+        """The answer to PATCH, of this form and no other."""
+        return _checked(self._exchange("PATCH", _target(path), body), answer)
 
     def delete(self, *path: str) -> None:
-        """DELETE."""
+        """DELETE; what comes with a success is not looked at."""
         self._exchange("DELETE", _target(path), None)
 
     def is_healthy(self) -> bool:
@@ -63,7 +73,7 @@ class GatewayClient:
             try:
                 connection.request("GET", "/healthz")
                 return connection.getresponse().status == http.HTTPStatus.OK
-            except (OSError, http.client.HTTPException):
+            except _BROKEN:
                 return False
 
     def events(self, run_id: str, after: int) -> Iterator[Event]:
@@ -82,10 +92,10 @@ class GatewayClient:
                 if response.status != http.HTTPStatus.OK:
                     raise _refusal(response.status, response.read(ANSWER_LIMIT))
                 yield from read_events(response)
-            except (OSError, http.client.HTTPException) as error:
+            except _BROKEN as error:
                 raise BrokenOffError(type(error).__name__) from None
 
-    def _exchange(self, method: str, target: str, body: dict[str, Any] | None) -> Any:
+    def _exchange(self, method: str, target: str, body: dict[str, Any] | None) -> bytes:
         headers = self._headers()
         content = None
         if body is not None:
@@ -97,33 +107,26 @@ class GatewayClient:
                 connection.request(method, target, content, headers)
                 response = connection.getresponse()
                 status, answer = response.status, response.read(ANSWER_LIMIT)
-            except (OSError, http.client.HTTPException) as error:
+            except _BROKEN as error:
                 message = f"The gateway does not answer ({type(error).__name__})."
                 raise CommandError(message, "See how it is with: mycelos status") from None
         if status >= http.HTTPStatus.BAD_REQUEST:
             raise _refusal(status, answer)
-        return json.loads(answer) if answer else None
+        return answer
 
     def _connection(self) -> http.client.HTTPConnection:
         return http.client.HTTPConnection(self.host, self.port, timeout=self.timeout)
 
     def _headers(self) -> dict[str, str]:
         # Read anew each time: a restarted gateway has made another token.
-        try:
-            token = self.layout.command_line_token.read_text("ascii").strip()
-        except FileNotFoundError:
-            raise not_running(self.layout) from None
-        except PermissionError:
-            message = f"This user may not read {self.layout.command_line_token}."
-            raise CommandError(message, "Use the user that runs Mycelos.") from None
-        return {"Authorization": f"Bearer {token}", "Connection": "close"}
+        return {"Authorization": f"Bearer {read_token(self.layout)}", "Connection": "close"}
 
 
 def connect() -> GatewayClient:
     """The client of the system that runs in the environment's data folder.
 
     Raises:
-        CommandError: none runs there.
+        CommandError: none runs there, or it runs without its gateway.
     """
     layout = DataLayout(settings_of(os.environ).data_directory)
     state = running_state(layout)
@@ -132,8 +135,42 @@ def connect() -> GatewayClient:
     return client_of(layout, state)
 
 
+def read_token(layout: DataLayout) -> str:
+    """The command line's token. The gateway writes its file: what is no token is not sent on, nor shown.
+
+    Raises:
+        CommandError: there is none, or the file holds something else.
+    """
+    file = layout.command_line_token
+    try:
+        descriptor = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
+        try:
+            content = os.read(descriptor, _TOKEN_FILE_LIMIT)
+        finally:
+            os.close(descriptor)
+    except FileNotFoundError:
+        raise not_running(layout) from None
+    except PermissionError:
+        message = f"This user may not read {file}."
+        raise CommandError(message, "Use the user that runs Mycelos.") from None
+    except OSError:
+        content = b""
+    found = _TOKEN.fullmatch(content)
+    if found is None:
+        message = f"{file} does not hold what a gateway of this version writes."
+        raise CommandError(message, "Restart the system: mycelos stop, then mycelos serve")
+    return found["token"].decode("ascii")
+
+
 def client_of(layout: DataLayout, state: SupervisorState) -> GatewayClient:
-    """The client of a running system."""
+    """The client of a running system.
+
+    Raises:
+        CommandError: its gateway is down, and nobody would answer at its port, which the supervisor holds.
+    """
+    if is_down(state):
+        message = "The gateway is not running; the proxy and the vault page are."
+        raise CommandError(message, f"Its last words say why: the log of mycelos serve ({layout.log})")
     return GatewayClient(layout, _LOOPBACK_OF.get(state.bind, state.bind), state.port)
 
 
@@ -153,6 +190,11 @@ def running_state(layout: DataLayout) -> SupervisorState | None:
         raise CommandError(message, "Stop Mycelos and remove that file.") from None
 
 
+def is_down(state: SupervisorState) -> bool:
+    """Whether no process of the gateway runs at this moment."""
+    return any(child.name == Role.GATEWAY.value and child.pid is None for child in state.children)
+
+
 def not_running(layout: DataLayout) -> CommandError:
     """Said by every command that needs a running system."""
     return CommandError(
@@ -164,10 +206,18 @@ def _target(path: tuple[str, ...]) -> str:
     return "/" + "/".join(quote(segment, safe="") for segment in path)
 
 
+def _checked(content: bytes, answer: type[Answer]) -> Answer:
+    try:
+        return decode_answer(content, answer)
+    except AnswerError:
+        message = "The gateway's answer was not understood: it is not of this version's form."
+        raise CommandError(message, "Restart the system: mycelos stop, then mycelos serve") from None
+
+
 def _refusal(status: int, content: bytes) -> CommandError:
     try:
-        return error_of(in_command_words(msgspec.json.decode(content, type=Problem)))
-    except msgspec.DecodeError:
+        return error_of(in_command_words(decode_answer(content, Problem)))
+    except AnswerError:
         return CommandError(
             f"The gateway answered with status {status} and no {MEDIA_TYPE}.", "See its log, or: mycelos status"
         )

@@ -7,7 +7,7 @@ import os
 import secrets
 
 from mycelos.cli.data_directory import settings_of
-from mycelos.cli.output import CommandError
+from mycelos.cli.output import CommandError, say
 from mycelos.configuration.layout import DataLayout
 from mycelos.proxy.vault.errors import VaultError
 from mycelos.proxy.vault.keys import create_master_key, load_master_key
@@ -26,7 +26,7 @@ def init() -> int:
     try:
         layout.root.mkdir(mode=0o700, parents=True, exist_ok=True)
         made_key = _provide_master_key(layout, settings.master_key)
-        made_token = settings.proxy_token is None and _provide_token(layout)
+        made_token = settings.proxy_token is None and provide_token(layout)
         if settings.proxy_token is None:
             find_proxy_token(settings, layout)
     except VaultError as error:
@@ -36,11 +36,11 @@ def init() -> int:
     except OSError as error:
         message = f"Cannot write to {layout.root} ({error.strerror})."
         raise CommandError(message, "Name another folder: --data-dir") from None
-    print(f"data folder: {layout.root}")
-    print(f"master key: {'new, ' if made_key else ''}{_place(settings.master_key is not None, layout)}")
-    print(f"token: {'new' if made_token else 'kept'}")
+    say(f"data folder: {layout.root}")
+    say(f"master key: {'new, ' if made_key else ''}{_place(settings.master_key is not None, layout)}")
+    say(f"token: {'new' if made_token else 'kept'}")
     if made_key:
-        print(f"Keep a copy of {layout.master_key} in a safe place: without it the stored credentials are lost.")
+        say(f"Keep a copy of {layout.master_key} in a safe place: without it the stored credentials are lost.")
     return 0
 
 
@@ -53,7 +53,7 @@ def _provide_master_key(layout: DataLayout, from_environment: bytes | None) -> b
     return False
 
 
-def _provide_token(layout: DataLayout) -> bool:
+def provide_token(layout: DataLayout) -> bool:
     """Make the token's file, whole or not at all; false where there is one."""
     if os.path.lexists(layout.proxy_token):
         return False

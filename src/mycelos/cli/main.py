@@ -4,18 +4,28 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from cyclopts import App, ConsumeMultipleError, CycloptsError, MissingArgumentError
+from cyclopts import App, ConsumeMultipleError, CycloptsError, MissingArgumentError, UnknownOptionError
 
 from mycelos import __version__
 from mycelos.cli.data_directory import VARIABLE, choose_data_directory, demand_folder, take_data_directory
-from mycelos.cli.output import CommandError, ExitCode, complain
+from mycelos.cli.output import CommandError, ExitCode, complain, mute_stdout
+from mycelos.wire.problems import joined
 
 _INTERRUPTED: Final = 130
+_NEXT_STEPS: Final = {
+    errno.EROFS: "It must be writable: mount it so, or name another data folder with --data-dir.",
+    errno.EACCES: "Run as the owner of the data folder, or give it back to you with: chown",
+    errno.ENOSPC: "Make room on that disk, then run the command again.",
+}
+_TAKES_SECRETS: Final = frozenset({"credential", "key", "password"})
+"""Commands at which a secret may have been typed where it does not belong: their words are not repeated."""
+_OPTION: Final = re.compile("--[a-z]{1,12}(-[a-z]{1,12})?")
 _COMMANDS: Final = (
     ("init", "mycelos.cli.init:init", "Make a data folder with its key and token. Never overwrites either."),
     (
@@ -31,12 +41,17 @@ _COMMANDS: Final = (
     ("model", "mycelos.cli.model:app", "Model endpoints by name."),
     ("policy", "mycelos.cli.policy:app", "What an agent may do, decided without doing it."),
     ("credential", "mycelos.cli.credential:app", "Store secrets and say where they may go."),
+    ("key", "mycelos.cli.key:app", "The master key and the long-lived ones: how they are, and their rotation."),
+    ("approval", "mycelos.cli.approval:app", "Requests that wait for a person: look at them, decide them."),
     ("egress", "mycelos.cli.egress:app", "Where requests without a credential may go."),
+    ("lockdown", "mycelos.cli.lockdown:lockdown", "Stop everything that leaves, at once; and lift it again."),
+    ("backup", "mycelos.cli.backup:app", "Encrypted backups: make one, verify it, restore it."),
     ("db", "mycelos.cli.db:app", "The audit ledger: look at it, verify it."),
     ("sandbox", "mycelos.cli.sandbox:app", "Attack the sandbox of this machine, or run a command inside it."),
     ("prove", "mycelos.cli.prove:prove", "Attack this installation and say which claims hold."),
     ("doctor", "mycelos.cli.doctor:doctor", "What this machine lacks, each finding with its fix."),
     ("proxy", "mycelos.cli.proxy:app", "The proxy's role alone."),
+    ("witness", "mycelos.cli.witness:app", "A witness of other ledgers: for another machine, or another user."),
     ("config", "mycelos.cli.config:app", "The settings in force, and whether they can be used."),
     ("password", "mycelos.cli.password:app", "The page's password as a hash to keep."),
     ("local", "mycelos.cli.local:app", "A tiny model on this machine, without an account."),
@@ -70,6 +85,7 @@ def make_app(wanted: str | None = None) -> App:
 
 def run(arguments: Sequence[str]) -> int:
     """Run one command line; returns its exit code and never raises."""
+    command = ""
     try:
         _demand_text(arguments)
         rest, option = take_data_directory(arguments)
@@ -77,19 +93,20 @@ def run(arguments: Sequence[str]) -> int:
         if folder is not None:
             demand_folder(Path(folder))
             os.environ[VARIABLE] = folder
-        result = make_app(next(iter(rest), None))(rest)
+        command = next(iter(rest), "")
+        result = make_app(command)(rest)
     except CycloptsError as error:
-        complain(_explain(error))
+        complain(_explain(error, command))
         return ExitCode.WRONG_USAGE
     except CommandError as error:
         complain(str(error))
         return error.exit_code
     except BrokenPipeError:
-        # Whoever read the output has gone; the interpreter's own last flush must not complain about it.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        mute_stdout()
         return ExitCode.FAILED
     except OSError as error:
-        complain(f"{error.filename or 'the system'}: {os.strerror(error.errno or errno.EIO)}.")
+        number = error.errno or errno.EIO
+        complain(joined(f"{error.filename or 'the system'}: {os.strerror(number)}.", _NEXT_STEPS.get(number, "")))
         return ExitCode.FAILED
     except (KeyboardInterrupt, EOFError):
         # Ctrl-C, or Ctrl-D where something is asked for.
@@ -107,7 +124,7 @@ def _demand_text(arguments: Sequence[str]) -> None:
             raise CommandError(message, exit_code=ExitCode.WRONG_USAGE) from None
 
 
-def _explain(error: CycloptsError) -> str:
+def _explain(error: CycloptsError, command: str) -> str:
     words = " ".join(("mycelos", *(error.command_chain or ())))
     text = str(error).strip()
     if isinstance(error, MissingArgumentError) and not isinstance(error, ConsumeMultipleError):
@@ -116,6 +133,13 @@ def _explain(error: CycloptsError) -> str:
         if argument is not None and error.keyword is None and not argument.tokens:
             positional = argument.field_info.is_positional
             text = f"{argument.name.lstrip('-').upper() if positional else argument.name} is required."
+            return f"{text} See: {words} --help"
+    if command in _TAKES_SECRETS:
+        text = "There is a word too many, or one that cannot be what it stands for; a secret is never an argument."
+        if isinstance(error, MissingArgumentError) and error.argument is not None:
+            text = f"{error.argument.name} needs a value."
+        elif isinstance(error, UnknownOptionError) and _OPTION.fullmatch(error.token.keyword or ""):
+            text = f"Unknown option: {error.token.keyword}."
     return f"{text} See: {words} --help"
 
 

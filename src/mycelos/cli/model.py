@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import Annotated, Literal
 
 from cyclopts import App, Parameter
 
+from mycelos.cli.gateway_answers import Model, Tested
 from mycelos.cli.gateway_client import connect
-from mycelos.cli.output import ExitCode, plain, print_json, print_table
+from mycelos.cli.output import ExitCode, one_line, print_json, print_table, say
 
 app = App(name="model", help="Model endpoints by name.")
 
@@ -42,14 +44,15 @@ def add(
         The service in the vault whose secret is injected; none where the endpoint wants none.
     """
     body = {"name": name, "format": format, "base_url": url, "model": model, "credential": credential}
-    added = connect().post("api", "models", body=body)
+    added = connect().post("api", "models", answer=Model, body=body)
     if as_json:
         print_json(added)
         return ExitCode.DONE
-    print(f"added {added['name']}: {added['model']} at {added['base_url']}")
+    # What a person may copy from here into a shell is the person's own words, not the gateway's.
+    say(f"added {name}: {one_line(model)} at {one_line(url)}")
     if credential is None:
-        print(f"Its requests need a rule: mycelos egress allow {added['base_url']} --method POST")
-    print(f"Try it with: mycelos model test {added['name']}")
+        say(f"Its requests need a rule: mycelos egress allow {shlex.quote(one_line(url))} --method POST")
+    say(f"Try it with: mycelos model test {name}")
     return ExitCode.DONE
 
 
@@ -59,15 +62,12 @@ def list_(*, as_json: Json = False) -> int:
 
     Example: mycelos model list
     """
-    models = connect().get("api", "models")
+    models = connect().get("api", "models", answer=list[Model])
     if as_json:
         print_json(models)
     else:
         heads = ("name", "format", "model", "address", "credential")
-        rows = [
-            (model["name"], model["format"], model["model"], model["base_url"], model["credential"] or "-")
-            for model in models
-        ]
+        rows = [(model.name, model.format, model.model, model.base_url, model.credential or "-") for model in models]
         print_table(heads, rows)
     return ExitCode.DONE
 
@@ -78,11 +78,11 @@ def try_out(name: str, *, as_json: Json = False) -> int:
 
     Example: mycelos model test claude
     """
-    answer = connect().post("api", "models", name, "test")
+    answer = connect().post("api", "models", name, "test", answer=Tested)
     if as_json:
         print_json(answer)
     else:
-        print(f"{name} answers: {plain(answer['answer'])}")
+        say(f"{name} answers: {answer.answer}")
     return ExitCode.DONE
 
 
@@ -93,5 +93,5 @@ def remove(name: str) -> int:
     Example: mycelos model remove claude
     """
     connect().delete("api", "models", name)
-    print(f"removed {name}")
+    say(f"removed {name}")
     return ExitCode.DONE

@@ -9,13 +9,16 @@ import subprocess
 import sys
 from typing import Annotated
 
+import msgspec
 from cyclopts import Parameter
 
 from mycelos.cli.data_directory import settings_of
+from mycelos.cli.gateway_answers import Link
 from mycelos.cli.gateway_client import client_of, not_running, running_state
-from mycelos.cli.output import CommandError, ExitCode, error_of, print_json
+from mycelos.cli.output import CommandError, ExitCode, error_of, print_json, say
 from mycelos.configuration.layout import DataLayout
 from mycelos.operator.client import OperatorClient, OperatorUnavailableError
+from mycelos.supervisor.state import SupervisorState
 from mycelos.wire.problems import Refusal
 
 
@@ -34,27 +37,42 @@ def open_page(
     if state is None:
         raise not_running(layout)
     if operator:
-        url, expires_at = _vault_link(layout, state.operator_url)
+        link = _vault_link(layout)
+        url = address_of(state.operator_url, link)
     else:
-        link = client_of(layout, state).post("api", "auth", "link")
-        url, expires_at = link["url"], link["expires_at"]
+        link = page_link(layout, state)
+        url = address_of(state.page_url, link)
     if as_json:
-        print_json({"url": url, "expires_at": expires_at})
+        print_json({"url": url, "expires_at": link.expires_at})
         return ExitCode.DONE
-    print(url)
+    say(url)
     if not only_print and sys.stdout.isatty():
         _open_in_browser(layout, url)
     return ExitCode.DONE
 
 
-def _vault_link(layout: DataLayout, operator_url: str) -> tuple[str, str]:
+def page_link(layout: DataLayout, state: SupervisorState) -> Link:
+    """A fresh link to the page: of the gateway's answer nothing but a code of the one form that a code has."""
+    return client_of(layout, state).post("api", "auth", "link", answer=Link)
+
+
+def address_of(page: str, link: Link) -> str:
+    """The link as an address. Where the page is, the supervisor says, and never who answers there."""
+    return f"{page}/login?code={link.code}"
+
+
+def _vault_link(layout: DataLayout) -> Link:
     try:
         link = OperatorClient(layout).create_link()
     except Refusal as refusal:
         raise error_of(refusal.problem) from None
     except OperatorUnavailableError as error:
         raise CommandError(error.detail, error.next_step) from None
-    return f"{operator_url}/login?code={link.code}", link.expires_at
+    try:
+        return msgspec.convert({"code": link.code, "expires_at": link.expires_at}, Link)
+    except msgspec.ValidationError:
+        message = "The proxy's answer is not of the form that this version knows."
+        raise CommandError(message, "Restart the system: mycelos stop, then mycelos serve") from None
 
 
 def _open_in_browser(layout: DataLayout, url: str) -> None:

@@ -8,7 +8,7 @@ from typing import Annotated, Final
 
 from cyclopts import App, Parameter
 
-from mycelos.cli.output import CommandError, ExitCode, complain, print_json
+from mycelos.cli.output import CommandError, ExitCode, complain, print_json, say
 from mycelos.gateway.identity.basic_header import MAXIMUM_PASSWORD_BYTES, MINIMUM_PASSWORD_CHARACTERS
 
 _VARIABLE: Final = "MYCELOS_PASSWORD_HASH"
@@ -36,7 +36,7 @@ def set_(
         print_json({_VARIABLE: hashed})
         return ExitCode.DONE
     # A hash holds dollar signs: without the quotes a shell, or compose, would put variables in their place.
-    print(f"{_VARIABLE}='{hashed}'")
+    say(f"{_VARIABLE}='{hashed}'")
     complain(
         "Keep this line in the file .env (mode 0600) that you load before the start "
         "(set -a; . ./.env; set +a; mycelos serve), without MYCELOS_PASSWORD beside it. It holds from the next start."

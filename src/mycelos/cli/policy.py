@@ -6,8 +6,9 @@ from typing import Annotated
 
 from cyclopts import App, Parameter
 
+from mycelos.cli.gateway_answers import Agent
 from mycelos.cli.gateway_client import connect
-from mycelos.cli.output import ExitCode, print_json
+from mycelos.cli.output import ExitCode, one_line, print_json, say
 from mycelos.gateway.tools.catalogue import make_registry
 from mycelos.policy.decision import Allow, Ask, Decision, Deny, decide
 from mycelos.wire.egress import CredentialSummary, HttpAnswer, HttpCall
@@ -27,13 +28,13 @@ def check(
 
     Example: mycelos policy check assistant github.read.issues
     """
-    capabilities = connect().get("api", "agents", agent)["capabilities"]
+    capabilities = connect().get("api", "agents", agent, answer=Agent).capabilities
     decision = decide(capabilities, tool, registered=make_registry(_nowhere, _no_credentials).names)
     word, why, code = _in_words(decision)
     if as_json:
         print_json({"agent": agent, "tool": tool, "decision": word, "reason": decision.reason.value, "detail": why})
     else:
-        print(f"{word}: {why}")
+        say(one_line(f"{word}: {why}"))
     return code
 
 

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 from cyclopts import Parameter
 
 from mycelos.cli.data_directory import settings_of
-from mycelos.cli.output import CommandError, ExitCode, plain, print_json
+from mycelos.cli.output import CommandError, ExitCode, print_json, say
 from mycelos.configuration.layout import DataLayout
 from mycelos.prove.outcome import CannotShowError, ProbeResult, Standing, exit_code
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
 _WORDS: Final = {Standing.HOLDS: "holds", Standing.BROKEN: "BROKEN", Standing.CANNOT_TELL: "cannot tell"}
 
@@ -50,7 +51,9 @@ def prove(
     except CannotShowError as error:
         raise CommandError(str(error), exit_code=ExitCode.CANNOT_TELL) from None
     results = []
-    for result in run_probes(installation, identifiers):
+    for number, identifier in enumerate(identifiers, 1):
+        with _at(f"{identifier}, {number} of {len(identifiers)} ..."):
+            (result,) = run_probes(installation, (identifier,))
         results.append(result)
         if not as_json:
             _show(result, verbose=verbose)
@@ -61,18 +64,31 @@ def prove(
     return exit_code(results)
 
 
+@contextmanager
+def _at(what: str) -> Iterator[None]:
+    """Says on a terminal what is at work, in a line that goes with it."""
+    is_watched = sys.stderr.isatty()
+    if is_watched:
+        say(what, end="\r", stream=sys.stderr)
+    try:
+        yield
+    finally:
+        if is_watched:
+            say(" " * len(what), end="\r", stream=sys.stderr)
+
+
 def _show(result: ProbeResult, *, verbose: bool) -> None:
     claim = result.claim
-    print(f"{claim.id:<3} {_WORDS[result.standing]:<12} [{result.shown.value}] {claim.text}")
+    say(f"{claim.id:<3} {_WORDS[result.standing]:<12} [{result.shown.value}] {claim.text}")
     for finding in result.findings:
         if verbose or not finding.held:
             mark = "ok " if finding.held else "NOT"
-            print(plain(f"      {mark} {finding.tried}: {finding.happened}"))
+            say(f"      {mark} {finding.tried}: {finding.happened}")
     if not verbose and result.standing is Standing.HOLDS:
-        print(f"      tried: {len(result.findings)}, each refused or as promised (see them with --verbose)")
+        say(f"      tried: {len(result.findings)}, each refused or as promised (see them with --verbose)")
     if result.obstacle:
-        print(plain(f"      not shown: {result.obstacle}"))
-    print(f"      not covered: {claim.not_covered}")
+        say(f"      not shown: {result.obstacle}")
+    say(f"      not covered: {claim.not_covered}")
     sys.stdout.flush()
 
 
@@ -80,7 +96,7 @@ def _conclude(results: Iterable[ProbeResult]) -> None:
     count = dict.fromkeys(Standing, 0)
     for result in results:
         count[result.standing] += 1
-    print(
+    say(
         f"\n{count[Standing.HOLDS]} hold, {count[Standing.BROKEN]} broken, "
         f"{count[Standing.CANNOT_TELL]} could not be shown"
     )

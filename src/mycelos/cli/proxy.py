@@ -10,6 +10,8 @@ from cyclopts import App
 
 from mycelos.cli.data_directory import settings_of
 from mycelos.cli.output import CommandError, ExitCode
+from mycelos.configuration.layout import DataLayout
+from mycelos.supervisor.checks import ServeRefusedError, find_proxy_token
 
 app = App(name="proxy", help="The proxy's role alone.")
 
@@ -29,4 +31,9 @@ def serve() -> NoReturn:
     os.set_inheritable(nobody, True)
     data = ("--data-dir", str(settings.data_directory))
     listen = ("--listen", settings.proxy_listen, "--ready-fd", str(nobody))
-    os.execv(sys.executable, [sys.executable, "-I", "-m", "mycelos.proxy", *data, *listen])  # noqa: S606 - our own program
+    try:
+        token = find_proxy_token(settings, DataLayout(settings.data_directory))
+    except ServeRefusedError as error:
+        raise CommandError(str(error), exit_code=ExitCode(error.exit_code)) from None
+    command = [sys.executable, "-I", "-m", "mycelos.proxy", *data, *listen]
+    os.execve(sys.executable, command, {**os.environ, "MYCELOS_PROXY_TOKEN": token})  # noqa: S606 - our own program

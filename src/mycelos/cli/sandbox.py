@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import tempfile
 from pathlib import Path
@@ -12,12 +11,12 @@ import cyclopts
 import msgspec
 
 from mycelos.cli.data_directory import settings_of
-from mycelos.cli.output import complain
+from mycelos.cli.output import complain, print_json, say
 from mycelos.sandbox import process, process_tree
 from mycelos.sandbox.errors import SandboxRefused
 from mycelos.sandbox.mechanism import RunUsers, choose_sandbox, start_test
 from mycelos.sandbox.plan import Execute
-from mycelos.sandbox.probe import run_probes
+from mycelos.sandbox.probe import PROBED_PROFILES, run_probes
 from mycelos.sandbox.profiles import COMMAND_PROFILES
 from mycelos.sandbox.workspace import OpenWorkspace, open_workspace
 
@@ -45,19 +44,19 @@ def probe(
     Parameters
     ----------
     profile
-        The profile to attack from; `agent` is the one that can be attacked.
+        The walls to attack from inside: `agent` for those of an agent, `tools` for those of ordinary programs.
     as_json
         Print the results as JSON.
     """
-    if profile != "agent":
-        complain(f"There is no profile {profile} to probe; use --profile agent")
+    if profile not in PROBED_PROFILES:
+        complain(f"There is no profile {profile} to probe; there are: {', '.join(PROBED_PROFILES)}")
         return WRONG_USAGE
     try:
-        report = run_probes()
+        report = run_probes(PROBED_PROFILES[profile])
     except SandboxRefused as refused:
         return _refused(refused)
     if as_json:
-        print(json.dumps(msgspec.to_builtins(report) | {"holds": report.holds}, indent=2))
+        print_json(msgspec.to_builtins(report) | {"holds": report.holds})
     else:
         _print(report)
     return DONE if report.holds else FAILED
@@ -138,8 +137,8 @@ def _refused(refused: SandboxRefused) -> int:
 def _print(report: ProbeReport) -> None:
     for result in report.results:
         word = "held" if result.held else "open, as documented" if result.as_promised else "OPEN"
-        print(f"{word:<20} {result.sentence} ({result.detail})")
+        say(f"{word:<20} {result.sentence} ({result.detail})")
     held = sum(result.held for result in report.results)
-    print(f"{held} of {len(report.results)} attacks held off, by {report.mechanism}")
+    say(f"{held} of {len(report.results)} attacks held off, by {report.mechanism}")
     if report.passed_over:
-        print(report.passed_over)
+        say(report.passed_over)

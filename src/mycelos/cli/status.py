@@ -6,18 +6,27 @@ import contextlib
 import os
 import select
 import signal
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Final
 
+import msgspec
 from cyclopts import Parameter
 
 from mycelos.cli.data_directory import settings_of
-from mycelos.cli.gateway_client import client_of, not_running, running_state
-from mycelos.cli.output import CommandError, ExitCode, print_json, print_table
+from mycelos.cli.egress import WEB
+from mycelos.cli.gateway_client import client_of, is_down, not_running, running_state
+from mycelos.cli.output import CommandError, ExitCode, print_json, print_table, say
+from mycelos.cli.witness_words import in_words
 from mycelos.configuration.layout import DataLayout
+from mycelos.operator.client import OperatorClient, OperatorUnavailableError
 from mycelos.supervisor.state import SupervisorState, start_ticks
+from mycelos.wire.operator import DoorStatus, WebAnswer
+from mycelos.wire.problems import Refusal
+from mycelos.wire.witness import WitnessStatus
 
 _STOP_SECONDS: Final = 45
+_DOOR_SECONDS: Final = 5.0
 _KIB_PER_MIB: Final = 1024
 
 
@@ -69,7 +78,7 @@ def stop() -> int:
         raise CommandError(message, "Use the user that runs Mycelos.") from None
     finally:
         os.close(descriptor)
-    print("stopped")
+    say("stopped")
     return ExitCode.DONE
 
 
@@ -81,7 +90,8 @@ def _report(layout: DataLayout, state: SupervisorState) -> dict[str, Any]:
     ]
     for process in processes:
         process["resident_mib"] = _resident_mib(process["pid"])
-    answers = client_of(layout, state).is_healthy()
+    answers = not is_down(state) and client_of(layout, state).is_healthy()
+    door = _door_status(layout)
     return {
         "running": True,
         "healthy": answers and all(process["ready"] for process in processes),
@@ -90,8 +100,20 @@ def _report(layout: DataLayout, state: SupervisorState) -> dict[str, Any]:
         "page": state.page_url,
         "page_answers": answers,
         "vault_page": state.operator_url,
+        "locked_down": None if door is None else door.lockdown.locked,
+        "locked_down_since": None if door is None else door.lockdown.since,
+        "web": None if door is None else door.web.value,
+        "witnesses": [] if door is None else [msgspec.to_builtins(witness) for witness in door.witnesses],
         "processes": processes,
     }
+
+
+def _door_status(layout: DataLayout) -> DoorStatus | None:
+    """What the proxy says of itself; None where it says nothing to this user."""
+    try:
+        return OperatorClient(layout, timeout=_DOOR_SECONDS).status()
+    except (OperatorUnavailableError, Refusal):
+        return None
 
 
 def _resident_mib(pid: Any) -> float | None:
@@ -109,13 +131,25 @@ def _show(report: dict[str, Any]) -> None:
         (
             process["name"],
             str(process["pid"] or "-"),
-            "up" if process["ready"] else "starting",
+            "up" if process["ready"] else "starting" if process["pid"] else "down",
             str(process["restarts"]),
             f"{process['resident_mib']} MB" if process["resident_mib"] is not None else "-",
         )
         for process in report["processes"]
     ]
     print_table(("process", "pid", "state", "restarts", "memory"), rows)
-    print(f"page        {report['page']} ({'answers' if report['page_answers'] else 'does not answer'})")
-    print(f"vault page  {report['vault_page']}")
-    print(f"data        {report['data_directory']}, started {report['started_at']}")
+    say(f"page        {report['page']} ({'answers' if report['page_answers'] else 'does not answer'})")
+    say(f"vault page  {report['vault_page']}")
+    say(f"egress      {_egress(report)}")
+    for witness in report["witnesses"]:
+        say(f"witness     {in_words(msgspec.convert(witness, WitnessStatus), datetime.now(UTC))}")
+    say(f"data        {report['data_directory']}, started {report['started_at']}")
+
+
+def _egress(report: dict[str, Any]) -> str:
+    if report["web"] is None:
+        return "unknown: the proxy does not answer"
+    if report["locked_down"]:
+        since = report["locked_down_since"] or "an unknown time"
+        return f"LOCKED DOWN since {since}; lift it with: mycelos lockdown --lift"
+    return f"by credentials and rules; web: {WEB[WebAnswer(report['web'])]}"

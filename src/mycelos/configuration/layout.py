@@ -2,8 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
+
+STATE_VARIABLE: Final = "XDG_STATE_HOME"
+"""The user's folder for state (XDG Base Directory Specification), else `~/.local/state`."""
+
+
+def state_directory(environ: Mapping[str, str]) -> Path | None:
+    """The user's folder for state; None where the environment names neither it nor a home."""
+    named = Path(environ.get(STATE_VARIABLE) or "")
+    if named.is_absolute():
+        return named
+    home = Path(environ.get("HOME") or "")
+    return home / ".local" / "state" if home.is_absolute() else None
 
 
 @dataclass(frozen=True)
@@ -16,6 +30,16 @@ class DataLayout:
     def master_key(self) -> Path:
         """The master key's file, mode 0600, for the proxy alone."""
         return self.root / ".master_key"
+
+    @property
+    def master_key_next(self) -> Path:
+        """The key that a rotation is about to put in the master key's place; at rest there is none."""
+        return self.root / ".master_key.next"
+
+    @property
+    def master_key_draft(self) -> Path:
+        """That key before it is whole. It opens nothing."""
+        return self.root / ".master_key.next.draft"
 
     @property
     def proxy_token(self) -> Path:
@@ -54,13 +78,13 @@ class DataLayout:
 
     @property
     def gateway(self) -> Path:
-        """The gateway's folder, mode 0700."""
-        return self.root / "gateway"
+        """The one folder that the gateway writes, mode 0700. Nothing lies below it that anybody else decides by."""
+        return self.root / "gateway" / "state"
 
     @property
     def gateway_file(self) -> Path:
-        """The gateway's settings."""
-        return self.gateway / "gateway.toml"
+        """The gateway's settings: beside the folder that it writes, not below, so that it cannot write its own."""
+        return self.root / "gateway" / "gateway.toml"
 
     @property
     def gateway_database(self) -> Path:
@@ -82,15 +106,30 @@ class DataLayout:
         """The newest ledger head that the command line has verified."""
         return self.root / "heads" / "command-line.json"
 
+    def heads_outside(self, environ: Mapping[str, str], installation: str) -> Path | None:
+        """The folder of what is remembered of ``installation`` outside of the data folder.
+
+        None where there is no such place: what lies inside comes along with every copy, and proves nothing.
+        """
+        state = state_directory(environ)
+        if state is None or state.resolve().is_relative_to(self.root.resolve()):
+            return None
+        return state / "mycelos" / "heads" / installation
+
     @property
     def workspaces(self) -> Path:
-        """One folder a run."""
-        return self.gateway / "workspaces"
+        """One folder a run. The spawner makes them; the gateway reaches none."""
+        return self.root / "gateway" / "workspaces"
 
     @property
     def run(self) -> Path:
         """Process ids and sockets of a running system."""
         return self.root / "run"
+
+    @property
+    def log(self) -> Path:
+        """The log of a system that the installer started; another one's is where its stderr goes."""
+        return self.run / "serve.log"
 
     @property
     def supervisor_state(self) -> Path:

@@ -7,18 +7,62 @@ import os
 import stat
 import tomllib
 from pathlib import Path
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 import msgspec
 
 from mycelos.configuration.environment import ConfigurationError
+from mycelos.wire.decoding import describe
 
 _SIZE_LIMIT: Final = 256 * 1024
 
 MEANINGS: Final = {
+    "egress.requests_per_run": "requests of one run that may be on their way at once",
+    "egress.requests_per_host": "requests to one host and port that may be on their way at once",
+    "egress.web_per_run.hosts": "distinct hosts that one run may reach by `web on`",
+    "egress.web_per_run.name_bytes": "bytes of the names of these hosts",
+    "egress.web_per_run.url_bytes": "bytes of the URLs and headers that one run sends by `web on`",
+    "egress.web_per_day.hosts": "distinct hosts that all runs together may reach by `web on` in a day (UTC)",
+    "egress.web_per_day.name_bytes": "bytes of the names of these hosts",
+    "egress.web_per_day.url_bytes": "bytes of the URLs and headers that all runs send by `web on` in a day (UTC)",
+    "ledger.bytes_per_second": "bytes a second that the gateway may put on record, and its requests as many again",
+    "ledger.burst_bytes": "bytes that each of the two may put on record at once",
+    "ledger.reserve_bytes": "free bytes kept for the operator, 32 MiB or more: with fewer, the gateway is refused",
     "sandbox.accept_missing": "names of walls that may be absent on this machine; each one given up is recorded",
+    "witness.file": "absolute path of a file, best on another disk, to which each checkpoint of the ledger is appended",
+    "witness.url": "URL of a witness (C2SP tlog-witness), which receives the ledger's checkpoints",
+    "witness.key": "the vkey of that witness: with it, its cosignatures are verified",
 }
 """What each key of the file is for."""
+
+
+_Count = Annotated[int, msgspec.Meta(ge=1, le=2**40)]
+
+
+class WebLimits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A budget of `web on`: distinct hosts; bytes of their names; bytes of URLs and of headers the caller chose."""
+
+    hosts: _Count
+    name_bytes: _Count
+    url_bytes: _Count
+
+
+class EgressSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Limits on what leaves."""
+
+    requests_per_run: _Count = 32
+    requests_per_host: _Count = 256
+    web_per_run: WebLimits = WebLimits(hosts=30, name_bytes=1_000, url_bytes=64 * 1024)
+    web_per_day: WebLimits = WebLimits(hosts=300, name_bytes=10_000, url_bytes=1024 * 1024)
+
+
+class LedgerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Limits on what the gateway, and what it asks for, puts on record."""
+
+    bytes_per_second: _Count = 64 * 1024
+    burst_bytes: Annotated[int, msgspec.Meta(ge=1024 * 1024, le=2**40)] = 16 * 1024 * 1024
+    # A checkpoint of the write-ahead log, which a burst has made longer, is written into the reserve as well.
+    reserve_bytes: Annotated[int, msgspec.Meta(ge=0, le=2**53)] = 128 * 1024 * 1024
 
 
 class SandboxSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -27,10 +71,21 @@ class SandboxSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     accept_missing: tuple[str, ...] = ()
 
 
+class WitnessTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Who is given the ledger's checkpoints; `mycelos.configuration.witness` lays MYCELOS_WITNESS over it."""
+
+    file: str | None = None
+    url: str | None = None
+    key: str | None = None
+
+
 class OperatorFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The tables of `operator.toml`. Every one may be left out."""
 
+    egress: EgressSettings = EgressSettings()
+    ledger: LedgerSettings = LedgerSettings()
     sandbox: SandboxSettings = SandboxSettings()
+    witness: WitnessTable = WitnessTable()
 
 
 def read_operator_file(path: Path) -> OperatorFile:
@@ -74,7 +129,7 @@ def parse_operator_file(data: bytes, name: str) -> OperatorFile:
     try:
         return msgspec.convert(tables, OperatorFile)
     except msgspec.ValidationError as error:
-        message = f"{name}: {str(error).replace('$.', '')}"
+        message = f"{name}: {describe(error, 'the file')}; correct the value, or remove the key for its default"
         raise ConfigurationError(message) from None
 
 

@@ -43,7 +43,7 @@ VARIABLES: Final = (
     Variable("MYCELOS_PUBLIC_URL", "the page's address as browsers see it, behind TLS"),
     Variable("MYCELOS_TRUSTED_PROXIES", "addresses whose forwarding headers are believed, comma separated"),
     Variable("MYCELOS_EGRESS_OPEN", "exact host:port entries on the LAN or loopback that may be reached"),
-    Variable("MYCELOS_WITNESS", "file or URL that receives each checkpoint; not yet in host mode"),
+    Variable("MYCELOS_WITNESS", "file (absolute path) or URL that receives each checkpoint of the ledger"),
     Variable("MYCELOS_CA_FILE", "extra roots for upstream TLS"),
     Variable("MYCELOS_DNS", "host:port of the resolver that the proxy asks", "the system's"),
     Variable(

@@ -22,6 +22,7 @@ import urllib.request
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from mycelos.configuration.layout import STATE_VARIABLE
 from mycelos.demo.findings import Evidence, judge
 from mycelos.supervisor.supervise import LAUNCHER
 
@@ -51,6 +52,8 @@ class Tour:
             "MYCELOS_PORT": str(_free_port()),
             "MYCELOS_OPERATOR_PORT": str(_free_port()),
             "MYCELOS_EGRESS_OPEN": ",".join(outside.values()),
+            # What the proxy remembers beside the data folder goes with the demo.
+            STATE_VARIABLE: str(data.parent / "state"),
         }
         kept = {name: value for name, value in os.environ.items() if not name.startswith("MYCELOS_")}
         self._environment = kept | variables

@@ -1,8 +1,8 @@
 """The gateway's web application: layers in one order, then routes.
 
-Outermost first: security headers, Host allow-list, body size, authentication, origin rules, JSON, routes. The order is
-the argument: an unknown name learns nothing, a huge body costs nothing, nobody gets past without a sign-in, and a
-sign-in does not help a foreign page.
+Outermost first: security headers, the record of refusals, Host allow-list, body size, authentication, origin rules,
+JSON, routes. The order is the argument: an unknown name learns nothing, a huge body costs nothing, nobody gets past
+without a sign-in, and a sign-in does not help a foreign page.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ from mycelos.gateway.middleware.json_body import JsonBody
 from mycelos.gateway.middleware.origin_check import OriginCheck
 from mycelos.gateway.middleware.origins import make_origins
 from mycelos.gateway.middleware.problems import install_handlers
+from mycelos.gateway.middleware.refusal_record import RefusalRecord
 from mycelos.gateway.middleware.security_headers import SecurityHeaders
 from mycelos.gateway.recorder import Recorder
 from mycelos.gateway.services import Services
@@ -57,8 +58,7 @@ def create_app(services: Services, heartbeat_seconds: float = HEARTBEAT_SECONDS)
     links = OneTimeLinks(services.store.links, _now)
     lockout = Lockout(time.monotonic)
     administration = Administration(services.store, recorder, services.proxy.credentials)
-    pages = Pages()
-    page_url = settings.public_url or f"http://localhost:{settings.port}"
+    pages = Pages(services.lockdown)
 
     app = FastAPI(
         title="Mycelos gateway",
@@ -77,6 +77,9 @@ def create_app(services: Services, heartbeat_seconds: float = HEARTBEAT_SECONDS)
         middleware=[
             Middleware(SecurityHeaders),
             Middleware(ErrorBoundary),
+            Middleware(
+                RefusalRecord, record=record, lockout=Lockout(time.monotonic), trusted_proxies=settings.trusted_proxies
+            ),
             Middleware(HostCheck, origins=make_origins(settings.bind, settings.port, settings.public_url)),
             Middleware(BodyLimit),
             Middleware(
@@ -100,7 +103,7 @@ def create_app(services: Services, heartbeat_seconds: float = HEARTBEAT_SECONDS)
         return {"status": "ok"}
 
     for router in (
-        auth_api(links, sessions, record, page_url),
+        auth_api(links, sessions, record, services.lockdown),
         record_api(services),
         chat_api(services, administration),
         run_api(services, sessions, EventStreams(heartbeat_seconds)),
@@ -111,7 +114,7 @@ def create_app(services: Services, heartbeat_seconds: float = HEARTBEAT_SECONDS)
         chat_routes(pages, services, administration),
         agent_routes(pages, services, administration),
         connection_routes(pages, services),
-        audit_routes(pages, services),
+        audit_routes(pages, services, recorder),
         settings_routes(pages, services, administration),
     ):
         app.include_router(router)

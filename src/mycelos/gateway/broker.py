@@ -6,11 +6,13 @@ A runner is not believed: its identity is its socket, its limits are counted her
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import rfc8785
 
 from mycelos.gateway.model_call import ModelCall
+from mycelos.gateway.models import PURPOSE
+from mycelos.gateway.runs.approval_wait import ApprovalWait
 from mycelos.gateway.runs.events import EventKind
 from mycelos.gateway.runs.failure import RunFailure
 from mycelos.gateway.runs.frame_channel import invalid_frame
@@ -112,7 +114,7 @@ class _Session:
     async def _next_frame(self) -> FromRunner:
         is_busy = self._step is not None and not self._step.done()
         try:
-            async with asyncio.timeout(STEP_SECONDS + IDLE_SECONDS if is_busy else IDLE_SECONDS):
+            async with self._active.time.limit(STEP_SECONDS + IDLE_SECONDS if is_busy else IDLE_SECONDS):
                 return await self._channel.receive()
         except TimeoutError:
             raise _silent_runner() from None
@@ -162,6 +164,7 @@ class _Session:
             agent=active.agent.name,
             answer_characters=active.limits.answer_characters,
             on_text=on_text,
+            wait=self._wait(frame.id, PURPOSE, {"model": active.model.name}),
         )
         try:
             message = await self._models.ask(call)
@@ -252,9 +255,10 @@ class _Session:
         )
         await self._active.journal.append("decision", {"id": frame.id, "tool": tool.name, "allowed": True})
         intent = await self._recorder.intent(Event.TOOL_CALLED, **common, details=details)
-        permit = Permit(self._active.run.id, self._active.agent.name, tool.name, args_digest, intent)
+        wait = self._wait(frame.id, tool.name, args)
+        permit = Permit(self._active.run.id, self._active.agent.name, tool.name, args_digest, intent, wait)
         try:
-            async with asyncio.timeout(TOOL_SECONDS):
+            async with self._active.time.limit(TOOL_SECONDS):
                 answer = await tool.call(permit, args)
         except TimeoutError:
             refusal = Refusal(ProblemCode.UPSTREAM_TIMEOUT, "The tool did not answer in time", "Try again later.")
@@ -292,6 +296,10 @@ class _Session:
         await self._active.journal.append(
             "decision", {"id": frame.id, "tool": frame.tool[:_NAME_SHOWN], "allowed": False, "reason": reason}
         )
+
+    def _wait(self, step: str, tool: str, args: dict[str, Any]) -> ApprovalWait:
+        active = self._active
+        return ApprovalWait(active.journal, active.time, {"id": step, "tool": tool, "args": args})
 
     def _decide(self, tool: str) -> Allow | Ask | Deny:
         return decide(self._active.agent.capabilities, tool, registered=self._registry.names)

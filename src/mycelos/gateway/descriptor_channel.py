@@ -1,7 +1,8 @@
 """A SEQPACKET channel on which a peer hands over descriptors: to the proxy for connections, to the spawner for runs.
 
 Each request carries a nonce. An answer whose nonce nobody waits for was meant for a request that gave up, or for
-a process that died before this one: it is dropped and its descriptors are closed.
+a process that died before this one: it is dropped and its descriptors are closed, which ends a run or a connection. So
+the channel is read from the first moment on, not from the first request.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 DATAGRAM_LIMIT: Final = 64 * 1024
 _MOST_DESCRIPTORS: Final = 4
 _NONCE_BYTES: Final = 16
+_MOST_LEFT_OVER: Final = 1024
+"""Answers that are read at once when a channel is opened: more than its queue holds."""
 
 
 class _Nonce(msgspec.Struct, frozen=True):
@@ -31,14 +34,16 @@ class _Nonce(msgspec.Struct, frozen=True):
 
 
 class DescriptorChannel:
-    """One end of a channel. It belongs to one event loop; `close` leaves the descriptor to nobody."""
+    """One end of a channel. It belongs to the event loop that runs; `close` leaves the descriptor to nobody."""
 
     def __init__(self, descriptor: int, peer: str) -> None:
         self._socket = socket.socket(fileno=descriptor)
         self._socket.setblocking(False)
         self._peer = peer
         self._waiting: dict[str, asyncio.Future[tuple[bytes, list[int]]]] = {}
-        self._loop: asyncio.AbstractEventLoop | None = None
+        self._loop = asyncio.get_running_loop()
+        self._loop.add_reader(self._socket.fileno(), self._read)
+        self._drop_left_over()
 
     async def request(self, make: Callable[[str], msgspec.Struct], timeout: float) -> tuple[bytes, list[int]]:  # noqa: ASYNC109 - the refusal names the peer
         """Send ``make(nonce)``; give back the answer's bytes and its descriptors, which the caller now owns.
@@ -46,17 +51,13 @@ class DescriptorChannel:
         Raises:
             Refusal: `proxy_unavailable` or `sandbox_refused`; no answer within ``timeout`` seconds.
         """
-        loop = asyncio.get_running_loop()
-        if self._loop is None:
-            self._loop = loop
-            loop.add_reader(self._socket.fileno(), self._read)
         nonce = os.urandom(_NONCE_BYTES).hex()
-        answer: asyncio.Future[tuple[bytes, list[int]]] = loop.create_future()
+        answer: asyncio.Future[tuple[bytes, list[int]]] = self._loop.create_future()
         self._waiting[nonce] = answer
         is_delivered = False
         try:
             async with asyncio.timeout(timeout):
-                await loop.sock_sendall(self._socket, msgspec.json.encode(make(nonce)))
+                await self._loop.sock_sendall(self._socket, msgspec.json.encode(make(nonce)))
                 result = await answer
             is_delivered = True
         except (TimeoutError, OSError):
@@ -70,20 +71,27 @@ class DescriptorChannel:
 
     def close(self) -> None:
         """Stop reading and close this end; a second time does nothing."""
-        if self._loop is not None and self._socket.fileno() >= 0:
+        if self._socket.fileno() >= 0:
             self._loop.remove_reader(self._socket.fileno())
         self._socket.close()
 
-    def _read(self) -> None:
+    def _drop_left_over(self) -> None:
+        """Close at once what waits for a process that died: only then has its peer room for the first request."""
+        for _ in range(_MOST_LEFT_OVER):
+            if not self._read():
+                return
+
+    def _read(self) -> bool:
+        """Take one answer; whether there was one."""
         try:
             data, descriptors, flags = _receive(self._socket)
         except BlockingIOError:
-            return
+            return False
         except OSError:
             data, descriptors, flags = b"", [], 0
         if not data:
             self._fail()
-            return
+            return False
         try:
             nonce = msgspec.json.decode(data, type=_Nonce).nonce
         except (msgspec.DecodeError, UnicodeDecodeError):
@@ -91,13 +99,13 @@ class DescriptorChannel:
         answer = self._waiting.get(nonce)
         if answer is None or answer.done() or flags & (socket.MSG_TRUNC | socket.MSG_CTRUNC):
             _close_all(descriptors)
-            return
+            return True
         answer.set_result((data, descriptors))
+        return True
 
     def _fail(self) -> None:
         """The peer's end is gone, and with it every process that could ever answer."""
-        if self._loop is not None:
-            self._loop.remove_reader(self._socket.fileno())
+        self._loop.remove_reader(self._socket.fileno())
         for answer in self._waiting.values():
             if not answer.done():
                 answer.set_exception(self._refusal())

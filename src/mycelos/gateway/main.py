@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 from mycelos.configuration.environment import ConfigurationError, read_environment
 from mycelos.configuration.layout import DataLayout
 from mycelos.gateway.descriptors import Descriptors
+from mycelos.gateway.settings import read_settings
 from mycelos.sandbox.confine import confine_gateway
 from mycelos.sandbox.errors import SandboxRefused
 
@@ -30,11 +31,12 @@ def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
         environment = read_environment(environ)
         layout = DataLayout(options.data_dir)
         layout.gateway.mkdir(mode=0o700, parents=True, exist_ok=True)
+        settings = read_settings(layout.gateway_file)
         walls = confine_gateway(options.data_dir, descriptors.kept())
         # Imported behind the walls: this is the code that handles input, and most of the start's time and memory.
         from mycelos.gateway.process import run  # noqa: PLC0415
 
-        run(environment, layout, descriptors, walls)
+        run(environment, settings, layout, descriptors, walls)
     except ConfigurationError as error:
         sys.stderr.write(f"mycelos gateway: {error}\n")
         return FAILED

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import msgspec
 
+from mycelos.gateway.runs.approval_wait import Wait, wait_for_nobody
 from mycelos.wire.conversation import AssistantMessage, ToolUse
 from mycelos.wire.problems import ProblemCode, Refusal
 
@@ -25,7 +26,7 @@ PLACEHOLDER_KEY: Final = "injected-by-the-proxy"
 
 @dataclass(frozen=True)
 class ModelCall:
-    """One request to a model. ``on_text`` gets each piece of text as it comes."""
+    """One request to a model. ``on_text`` gets each piece of text as it comes; ``wait`` is through which it goes."""
 
     model: Model
     instructions: str
@@ -35,6 +36,7 @@ class ModelCall:
     agent: str
     answer_characters: int
     on_text: Callable[[str], Awaitable[None]]
+    wait: Wait = wait_for_nobody
 
 
 class Format(Protocol):

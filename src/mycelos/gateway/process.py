@@ -7,6 +7,8 @@ import os
 import secrets
 import signal
 import socket
+from contextlib import asynccontextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import uvloop
@@ -17,15 +19,16 @@ from mycelos.gateway.app import create_app
 from mycelos.gateway.broker import Broker
 from mycelos.gateway.descriptor_channel import DescriptorChannel
 from mycelos.gateway.identity.start_check import check_before_listening
+from mycelos.gateway.lockdown import LockdownWatch
 from mycelos.gateway.models import ModelClient
 from mycelos.gateway.proxy_client import ProxyClient
 from mycelos.gateway.proxy_client.head import RememberedHead
+from mycelos.gateway.proxy_client.head_follower import HeadFollower
 from mycelos.gateway.proxy_client.network import connector
 from mycelos.gateway.recorder import Recorder
-from mycelos.gateway.runs.run import RunDriver
+from mycelos.gateway.runs.run import LOCKED_DOWN, RunDriver
 from mycelos.gateway.runs.service import RunService
 from mycelos.gateway.services import PageSettings, Services
-from mycelos.gateway.settings import read_settings
 from mycelos.gateway.spawner_client import SpawnerClient
 from mycelos.gateway.store import Store
 from mycelos.gateway.tools.catalogue import make_registry
@@ -34,11 +37,13 @@ from mycelos.serving.http_server import HttpServer
 from mycelos.wire.problems import Refusal, joined
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
     from pathlib import Path
 
     from mycelos.configuration.environment import Environment
     from mycelos.configuration.layout import DataLayout
     from mycelos.gateway.descriptors import Descriptors
+    from mycelos.gateway.settings import GatewaySettings
     from mycelos.sandbox.confine import ConfinementReport
 
 PROXY_SECONDS: Final = 20.0
@@ -48,15 +53,21 @@ _RETRY_SECONDS: Final = 0.1
 _TOKEN_BYTES: Final = 32
 
 
-def run(environment: Environment, layout: DataLayout, descriptors: Descriptors, walls: ConfinementReport) -> None:
-    """Serve until SIGTERM or SIGINT, behind ``walls``.
+def run(
+    environment: Environment,
+    settings: GatewaySettings,
+    layout: DataLayout,
+    descriptors: Descriptors,
+    walls: ConfinementReport,
+) -> None:
+    """Serve until SIGTERM or SIGINT, behind ``walls``; what the files outside of them say is read by now.
 
     Raises:
         ConfigurationError: a setting cannot be used, or the proxy or the store cannot be reached.
     """
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         try:
-            runner.run(_serve(environment, layout, descriptors, walls))
+            runner.run(_serve(environment, settings, layout, descriptors, walls))
         except Refusal as refusal:
             problem = refusal.problem
             message = joined(problem.detail, problem.next)
@@ -64,12 +75,15 @@ def run(environment: Environment, layout: DataLayout, descriptors: Descriptors, 
 
 
 async def _serve(
-    environment: Environment, layout: DataLayout, descriptors: Descriptors, walls: ConfinementReport
+    environment: Environment,
+    settings: GatewaySettings,
+    layout: DataLayout,
+    descriptors: Descriptors,
+    walls: ConfinementReport,
 ) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    settings = read_settings(layout.gateway_file)
     page = _page_settings(environment, layout.command_line_token, walls)
     proxy = _proxy_client(environment, layout, descriptors)
     recorder = Recorder(proxy.append)
@@ -77,15 +91,20 @@ async def _serve(
     store = await Store.open(layout.gateway_database)
     try:
         await _record_start(recorder, environment.port)
+        lockdown = LockdownWatch(store, recorder, proxy.credentials)
+        proxy.transport.on_lockdown = lockdown.note
         registry = make_registry(proxy.http, proxy.credentials)
-        models = ModelClient(proxy.transport, registry)
+        models = ModelClient(proxy.transport, registry, lockdown)
         driver = RunDriver(
             store.runs, Broker(registry, models, recorder), spawner, recorder, seconds=settings.runs.seconds
         )
-        runs = RunService(store, driver, settings.runs)
-        services = Services(store=store, runs=runs, proxy=proxy, models=models, registry=registry, settings=page)
+        runs = RunService(store, driver, settings.runs, proxy.refuse_stored_secret)
+        lockdown.end_runs = partial(runs.end_all, LOCKED_DOWN)
+        services = Services(
+            store=store, runs=runs, proxy=proxy, models=models, registry=registry, settings=page, lockdown=lockdown
+        )
         server = HttpServer(create_app(services))
-        async with runs.running():
+        async with runs.running(), _following(lockdown, proxy.follower):
             await server.listen(socket.socket(fileno=descriptors.listen))
             _tell_ready(descriptors.ready)
             await stop.wait()
@@ -94,6 +113,19 @@ async def _serve(
         await proxy.close()
         spawner.close()
         await store.close()
+
+
+@asynccontextmanager
+async def _following(lockdown: LockdownWatch, ledger: HeadFollower) -> AsyncIterator[None]:
+    """Nothing is served before sessions from before a lockdown have ended; then it is followed, as the ledger is."""
+    await lockdown.start()
+    async with asyncio.TaskGroup() as tasks:
+        following = [tasks.create_task(lockdown.run()), tasks.create_task(ledger.run())]
+        try:
+            yield
+        finally:
+            for task in following:
+                task.cancel()
 
 
 def _proxy_client(environment: Environment, layout: DataLayout, descriptors: Descriptors) -> ProxyClient:

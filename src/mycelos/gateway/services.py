@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
+    from mycelos.gateway.lockdown import LockdownWatch
     from mycelos.gateway.models import ModelClient
     from mycelos.gateway.proxy_client import ProxyClient
     from mycelos.gateway.runs.service import RunService
@@ -42,3 +43,4 @@ class Services:
     models: ModelClient
     registry: Registry
     settings: PageSettings
+    lockdown: LockdownWatch

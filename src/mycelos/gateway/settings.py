@@ -1,8 +1,14 @@
-"""`gateway.toml`: limits that a person may change. An unknown key is an error that names the nearest one."""
+"""`gateway.toml`: limits that a person may change. An unknown key is an error that names the nearest one.
+
+The file lies beside the folder that the gateway writes: a gateway that was taken over cannot write what the next one
+starts with. It is read before the walls are put up, behind which it cannot be seen.
+"""
 
 from __future__ import annotations
 
 import difflib
+import os
+import stat
 import tomllib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Final
@@ -45,6 +51,17 @@ class GatewaySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     runs: RunSettings = msgspec.field(default_factory=RunSettings)
 
 
+MEANINGS: Final = {
+    "runs.model_requests": "requests to the model that one run may make",
+    "runs.tool_calls": "tool calls that one run may make",
+    "runs.answer_characters": "characters of one answer",
+    "runs.seconds": "seconds after which a run is ended",
+    "runs.at_once": "runs that go on at the same time",
+    "runs.waiting": "runs that wait for their turn; further ones are refused",
+}
+"""What each key of the file is for."""
+
+
 @dataclass(frozen=True)
 class _Level:
     name: str
@@ -58,33 +75,42 @@ def read_settings(path: Path) -> GatewaySettings:
     """The settings in the file at ``path``; the defaults where there is no file.
 
     Raises:
-        ConfigurationError: the file cannot be used; the text names the key and the fix.
+        ConfigurationError: the file cannot be used; the text names the file, the key and the fix.
     """
     try:
-        with path.open("rb") as stream:
-            data = stream.read(_SIZE_LIMIT + 1)
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
     except FileNotFoundError:
         return GatewaySettings()
     except OSError:
-        message = f"{path.name} cannot be read; check who may read it"
+        message = f"{path} cannot be read; it must be a plain file of this user"
         raise ConfigurationError(message) from None
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            message = f"{path} is not a plain file; put one in its place, or remove it"
+            raise ConfigurationError(message)
+        data = os.read(descriptor, _SIZE_LIMIT + 1)
+    finally:
+        os.close(descriptor)
     if len(data) > _SIZE_LIMIT:
-        message = f"{path.name} is larger than {_SIZE_LIMIT} bytes"
+        message = f"{path} is larger than {_SIZE_LIMIT} bytes; shorten it"
         raise ConfigurationError(message)
     try:
         table = tomllib.loads(data.decode("utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        message = f"{path.name} is not TOML: {error}"
+    except UnicodeDecodeError:
+        message = f"{path} is not TOML: it is not UTF-8 text; write it anew"
         raise ConfigurationError(message) from None
-    _refuse_unknown(path.name, table)
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        message = f"{path} is not TOML: {error}; correct it, or remove the file for the defaults"
+        raise ConfigurationError(message) from None
+    _refuse_unknown(path, table)
     try:
         return msgspec.convert(table, type=GatewaySettings)
     except msgspec.ValidationError as error:
-        message = f"{path.name}: {describe(error, 'the file')}"
+        message = f"{path}: {describe(error, 'the file')}; correct the value, or remove the key for its default"
         raise ConfigurationError(message) from None
 
 
-def _refuse_unknown(file: str, table: dict[str, Any]) -> None:
+def _refuse_unknown(path: Path, table: dict[str, Any]) -> None:
     for level in _LEVELS:
         found = table if not level.name else table.get(level.name)
         if not isinstance(found, dict):
@@ -93,5 +119,5 @@ def _refuse_unknown(file: str, table: dict[str, Any]) -> None:
             if key not in level.keys:
                 near = difflib.get_close_matches(key, level.keys, n=1, cutoff=0.0)[0]
                 place = f"[{level.name}] " if level.name else ""
-                message = f"{file}: unknown key {place}{key}; the nearest one that exists is {near}"
+                message = f"{path}: unknown key {place}{key}; the nearest one that exists is {near}"
                 raise ConfigurationError(message)

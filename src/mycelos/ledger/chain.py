@@ -7,8 +7,7 @@ hashes serve the chain and a Merkle tree.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from mycelos.ledger.entry import MAXIMUM_BODY, VERSION, Draft, Entry, EntryError, body
 
@@ -18,8 +17,7 @@ GENESIS: Final = "00" * 32
 _LEAF_PREFIX: Final = b"\x00"
 
 
-@dataclass(frozen=True, slots=True)
-class Head:
+class Head(NamedTuple):
     """The end of a log: the newest entry's place and hash. What a reader remembers to compare with later."""
 
     seq: int
@@ -41,34 +39,15 @@ def seal(draft: Draft, head: Head, epoch: int, at: str, mono: int) -> Entry:
     Raises:
         EntryError: the entry would be larger than `MAXIMUM_BODY`.
     """
-    unsealed = Entry(
-        seq=head.seq + 1,
-        v=VERSION,
-        epoch=epoch,
-        at=at,
-        mono=mono,
-        event=draft.event.value,
-        phase=draft.phase.value,
-        intent_seq=draft.intent_seq,
-        source=draft.source.value,
-        tenant=draft.tenant,
-        principal=draft.principal,
-        actor=draft.actor,
-        run=draft.run,
-        agent=draft.agent,
-        subject=draft.subject,
-        outcome=draft.outcome,
-        reason=draft.reason,
-        args_mac=draft.args_mac,
-        details=draft.details,
-        prev_hash=head.leaf_hash,
-        leaf_hash="",
-    )
-    content = body(unsealed)
+    event, phase, intent_seq, source, *texts, _ = draft
+    # As plain text: what is written and hashed are strings, not members of an enumeration.
+    place = (head.seq + 1, VERSION, epoch, at, mono, str(event), str(phase), intent_seq, str(source))
+    unsealed = (*place, *texts, head.leaf_hash)
+    content = body((*unsealed, ""))
     if len(content) > MAXIMUM_BODY:
         message = f"an entry holds {MAXIMUM_BODY} bytes at most, not {len(content)}"
         raise EntryError(message)
-    return unsealed._replace(leaf_hash=leaf_hash(content))
+    return Entry._make((*unsealed, leaf_hash(content)))
 
 
 def computed_hash(entry: Entry) -> str:

@@ -6,7 +6,6 @@ import json
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from mycelos.ledger.canonical import canonical
 from mycelos.ledger.events import EVENTS, Event, Source
 from mycelos.ledger.fields import FIELDS, LIST_LIMIT, TEXT_LIMIT, FieldType
 from mycelos.ledger.text import escape, shorten
@@ -20,6 +19,9 @@ MAXIMUM_BODY: Final = 65_535
 
 COLUMN_LIMIT: Final = 512
 """Characters of one text column at most; longer text is shortened."""
+
+_BASE_SIZE: Final = 512
+"""What an entry weighs besides its texts, about."""
 
 _quote = json.encoder.encode_basestring
 
@@ -41,6 +43,7 @@ class Draft(NamedTuple):
 
     event: Event
     phase: Phase
+    intent_seq: int | None
     source: Source
     tenant: str
     principal: str
@@ -52,13 +55,8 @@ class Draft(NamedTuple):
     reason: str
     args_mac: str | None
     details: str
-    intent_seq: int | None
-
-    @property
-    def size(self) -> int:
-        """Characters of its texts: what a waiting draft weighs."""
-        texts = (self.principal, self.actor, self.run, self.agent, self.subject, self.outcome, self.reason)
-        return 512 + len(self.details) + sum(map(len, texts))
+    size: int
+    """Characters of its texts, and something for the rest: what a waiting draft weighs."""
 
 
 class Entry(NamedTuple):
@@ -135,40 +133,39 @@ def make_draft(
     if (intent_seq is not None) != (phase is Phase.OUTCOME) and event is not Event.INTENT_UNRESOLVED:
         message = "intent_seq: an outcome names its intent, and nothing else does"
         raise EntryError(message)
-    return Draft(
-        event=event,
-        phase=phase,
-        source=EVENTS[event].source,
-        tenant=_column(tenant),
-        principal=_column(principal),
-        actor=_column(actor),
-        run=_column(run),
-        agent=_column(agent),
-        subject=_column(subject),
-        outcome=_column(outcome),
-        reason=_column(reason),
-        args_mac=args_mac,
-        intent_seq=intent_seq,
-        details=canonical(_clean_details(event, details or {})).decode("utf-8"),
-    )
+    texts = (tenant, principal, actor, run, agent, subject, outcome, reason)
+    together = "".join(texts)
+    if len(together) > COLUMN_LIMIT or not together.isprintable():
+        texts = tuple([_cleaned(text, COLUMN_LIMIT) for text in texts])  # type: ignore[assignment]  # as many
+        together = "".join(texts)
+    written = _written_details(event, details) if details else "{}"
+    size = _BASE_SIZE + len(together) + len(written)
+    return Draft(event, phase, intent_seq, EVENTS[event].source, *texts, args_mac, written, size)
 
 
-def body(entry: Entry) -> bytes:
+def body(row: Sequence[Any]) -> bytes:
     """The canonical form (RFC 8785) of every column but the leaf hash: what is hashed.
 
-    Written out by hand because it is the inner loop of appending and verifying; a property test holds it against
-    `canonical` and against the package ``rfc8785``. ``details`` is canonical already and goes in as it is.
+    ``row`` is an `Entry`, or a stored row with columns of the types of one. Written out by hand because it is the inner
+    loop of appending and verifying; a property test holds it against `canonical` and against the package ``rfc8785``.
+    ``details`` is canonical already and goes in as it is.
+
+    Raises:
+        UnicodeEncodeError: text with half a surrogate pair.
     """
-    intent_seq = "null" if entry.intent_seq is None else entry.intent_seq
-    args_mac = "null" if entry.args_mac is None else _quote(entry.args_mac)
+    (
+        seq, v, epoch, at, mono, event, phase, intent_seq, source, tenant, principal,
+        actor, run, agent, subject, outcome, reason, args_mac, details, prev_hash, _,
+    ) = row  # fmt: skip
+    if args_mac is not None:
+        args_mac = _quote(args_mac)
     return (
-        f'{{"actor":{_quote(entry.actor)},"agent":{_quote(entry.agent)},"args_mac":{args_mac},'
-        f'"at":{_quote(entry.at)},"details":{entry.details},"epoch":{entry.epoch},"event":{_quote(entry.event)},'
-        f'"intent_seq":{intent_seq},"mono":{entry.mono},"outcome":{_quote(entry.outcome)},'
-        f'"phase":{_quote(entry.phase)},"prev_hash":{_quote(entry.prev_hash)},'
-        f'"principal":{_quote(entry.principal)},"reason":{_quote(entry.reason)},"run":{_quote(entry.run)},'
-        f'"seq":{entry.seq},"source":{_quote(entry.source)},"subject":{_quote(entry.subject)},'
-        f'"tenant":{_quote(entry.tenant)},"v":{entry.v}}}'
+        f'{{"actor":{_quote(actor)},"agent":{_quote(agent)},"args_mac":{args_mac or "null"},"at":{_quote(at)},'
+        f'"details":{details},"epoch":{epoch},"event":{_quote(event)},'
+        f'"intent_seq":{"null" if intent_seq is None else intent_seq},"mono":{mono},"outcome":{_quote(outcome)},'
+        f'"phase":{_quote(phase)},"prev_hash":{_quote(prev_hash)},"principal":{_quote(principal)},'
+        f'"reason":{_quote(reason)},"run":{_quote(run)},"seq":{seq},"source":{_quote(source)},'
+        f'"subject":{_quote(subject)},"tenant":{_quote(tenant)},"v":{v}}}'
     ).encode()
 
 
@@ -198,32 +195,59 @@ _ROW_TYPES: Final = frozenset(
 )
 
 
-def _column(text: str) -> str:
-    return shorten(escape(text), COLUMN_LIMIT)
+def _cleaned(text: str, limit: int) -> str:
+    return shorten(escape(text), limit)
 
 
-def _clean_details(event: Event, details: Mapping[str, Any]) -> dict[str, object]:
-    allowed = EVENTS[event].fields
-    cleaned: dict[str, object] = {}
+def _written_details(event: Event, details: Mapping[str, Any]) -> str:
+    """``details`` in their canonical form; a property test holds it against `mycelos.ledger.canonical`."""
+    forms = _FORMS[event]
+    members = []
     for name, value in details.items():
-        if name not in allowed:
-            message = f"details.{shorten(escape(name), 64)}: {event.value} does not hold this field"
+        form = forms.get(name)
+        if form is None:
+            message = f"details.{_cleaned(name, 64)}: {event.value} does not hold this field"
             raise EntryError(message)
         if value is not None:
-            cleaned[name] = _clean_value(name, FIELDS[name], value)
-    return cleaned
+            written = form(value)
+            if written is None:
+                message = f"details.{name} must be of the type {FIELDS[name].value}"
+                raise EntryError(message)
+            members.append(f'"{name}":{written}')
+    # No name holds anything that sorts before the quotation mark at its end.
+    members.sort()
+    return f"{{{','.join(members)}}}"
 
 
-def _clean_value(name: str, field_type: FieldType, value: object) -> object:
-    if field_type is FieldType.TEXT and isinstance(value, str):
-        return shorten(escape(str(value)), TEXT_LIMIT)
-    if field_type is FieldType.BOOLEAN and isinstance(value, bool):
-        return value
-    if field_type is FieldType.NUMBER and isinstance(value, int) and not isinstance(value, bool):
-        if abs(value) < 2**53:
-            return value
-    elif field_type is FieldType.TEXTS and isinstance(value, list | tuple) and len(value) <= LIST_LIMIT:
-        if all(isinstance(text, str) for text in value):
-            return [shorten(escape(str(text)), TEXT_LIMIT) for text in value]
-    message = f"details.{name} must be of the type {field_type.value}"
-    raise EntryError(message)
+# Each gives the canonical form of a value, or None where it is of another type.
+def _boolean(value: object) -> str | None:
+    return {True: "true", False: "false"}[value] if isinstance(value, bool) else None
+
+
+def _number(value: object) -> str | None:
+    is_one = isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**53
+    return int.__repr__(value) if is_one else None
+
+
+def _text(value: object) -> str | None:
+    if not isinstance(value, str):
+        return None
+    text = str(value)
+    # Most texts need no cleaning, and a call for each would cost as much as the rest.
+    return _quote(text if len(text) <= TEXT_LIMIT and text.isprintable() else _cleaned(text, TEXT_LIMIT))
+
+
+def _texts(value: object) -> str | None:
+    if not isinstance(value, list | tuple) or len(value) > LIST_LIMIT:
+        return None
+    written = [_text(text) for text in value]
+    return None if None in written else f"[{','.join(written)}]"  # type: ignore[arg-type]  # none is None
+
+
+_OF_TYPE: Final = {
+    FieldType.BOOLEAN: _boolean,
+    FieldType.NUMBER: _number,
+    FieldType.TEXT: _text,
+    FieldType.TEXTS: _texts,
+}
+_FORMS: Final = {event: {name: _OF_TYPE[FIELDS[name]] for name in rule.fields} for event, rule in EVENTS.items()}

@@ -26,6 +26,10 @@ class Source(StrEnum):
     INGRESS = "ingress"
 
 
+KNOWN: Final = frozenset({Source.PROXY, Source.OPERATOR})
+"""Whose word is known and not only claimed."""
+
+
 class Severity(StrEnum):
     """How much an event matters to a person who looks."""
 
@@ -46,13 +50,19 @@ class Event(StrEnum):
     PROXY_SSRF_BLOCKED = "proxy.ssrf_blocked"
     PROXY_BINDING_VIOLATION = "proxy.binding_violation"
     PROXY_RESPONSE_SCRUBBED = "proxy.response_scrubbed"
+    PROXY_SECRET_REFUSED = "proxy.secret_refused"  # noqa: S105 - the name of an event
     PACKAGE_INSTALL_BLOCKED = "package.install_blocked"
     CREDENTIAL_STORED = "credential.stored"
     CREDENTIAL_ROTATED = "credential.rotated"
     CREDENTIAL_DELETED = "credential.deleted"
     CREDENTIAL_BOUND = "credential.bound"
+    CREDENTIAL_ARMED = "credential.armed"
     CREDENTIAL_PARKED = "credential.parked"
     CREDENTIAL_CONFIRMED = "credential.confirmed"
+    CONFIRM_ASKED = "confirm.asked"
+    CONFIRM_GRANTED = "confirm.granted"
+    CONFIRM_REFUSED = "confirm.refused"
+    CONFIRM_EXPIRED = "confirm.expired"
     KEY_ROTATED = "key.rotated"
     POLICY_ALLOWED = "policy.allowed"
     POLICY_DENIED = "policy.denied"
@@ -79,6 +89,7 @@ class Event(StrEnum):
     AUTH_LOGIN = "auth.login"
     AUTH_LOGIN_FAILED = "auth.login_failed"
     AUTH_LOCKED_OUT = "auth.locked_out"
+    AUTH_REFUSED = "auth.refused"
     AUTH_LOGOUT = "auth.logout"
     AUTH_PASSKEY_ENROLLED = "auth.passkey_enrolled"
     AUTH_PASSKEY_REMOVED = "auth.passkey_removed"
@@ -103,16 +114,24 @@ class Event(StrEnum):
     OPERATOR_LOGIN = "operator.login"
     OPERATOR_LOGIN_FAILED = "operator.login_failed"
     OPERATOR_LOGOUT = "operator.logout"
+    OPERATOR_REFUSED = "operator.refused"
+    OPERATOR_PASSKEY_ENROLLED = "operator.passkey_enrolled"
+    OPERATOR_PASSKEY_REMOVED = "operator.passkey_removed"
     BACKUP_CREATED = "backup.created"
     BACKUP_RESTORED = "backup.restored"
     AUDIT_EXPORTED = "audit.exported"
+    AUDIT_DOWNLOADED = "audit.downloaded"
     CLOCK_STEPPED = "clock.stepped"
     EGRESS_OPENED = "egress.opened"
     EGRESS_RULE_CHANGED = "egress.rule_changed"
     INTENT_UNRESOLVED = "intent.unresolved"
     LEDGER_CHECKPOINT = "ledger.checkpoint"
+    LEDGER_LIMITED = "ledger.limited"
     LEDGER_VERIFY_FAILED = "ledger.verify_failed"
     LEDGER_RESTORED = "ledger.restored"
+    LEDGER_WITNESSED = "ledger.witnessed"
+    LEDGER_WITNESS_FAILED = "ledger.witness_failed"
+    LEDGER_WITNESS_DISAGREED = "ledger.witness_disagreed"
     LOCKDOWN_SET = "lockdown.set"
     LOCKDOWN_LIFTED = "lockdown.lifted"
 
@@ -130,8 +149,9 @@ class EventRule:
 _REQUEST: Final = (
     "method scheme host port path service credential_id credential_version inject_form form status bytes_sent "
     "bytes_received elapsed_ms truncated stream purpose addresses address address_class rule_id approval_id stage "
-    "code error door run_id"
+    "code error door run_id web url_bytes"
 )
+_DECISION: Final = " request_digest expires_at passkey_id"
 _CREDENTIAL: Final = (
     "service label credential_id credential_version host hosts port scheme methods paths form inject_form confirm "
     "binding_digest count key_id door changed"
@@ -156,6 +176,12 @@ _CHANGE: Final = (
 _LEDGER: Final = (
     "seq first_seq last_seq intent_seq event phase count size reasons code key_id version step_ms run_id file_label"
 )
+_KEY: Final = (
+    "name key_id previous_key_id public_key previous_public_key signature previous_signature count keys_count "
+    "rows_count code"
+)
+_BACKUP: Final = "seq leaf_hash size count sha256 file_label version vault_generation made_at"
+_LOCKDOWN: Final = "since again code"
 _STARTED: Final = (
     "version from_version process profile mode walls missing layer hosts count clean resumed host port key_id "
     "services code"
@@ -163,8 +189,13 @@ _STARTED: Final = (
 _RECORD: Final = "chat_id memory_id job_id label name count changed enabled telegram_id expires_at code size agent_id"
 
 
+_ANCHOR: Final = "vault_generation vault_digest"
+"""What the vault held when the entry was written: every operator's entry may carry it, and the proxy's start does."""
+
+
 def _rule(severity: Severity, source: Source, fields: str, *, suspicious: bool = False) -> EventRule:
-    return EventRule(severity, suspicious, source, frozenset(fields.split()))
+    named = f"{fields} {_ANCHOR}" if source is Source.OPERATOR else fields
+    return EventRule(severity, suspicious, source, frozenset(named.split()))
 
 
 _INFO, _NOTICE, _WARNING, _CRITICAL = Severity
@@ -172,7 +203,7 @@ _PROXY, _OPERATOR, _GATEWAY, _INGRESS = Source
 
 EVENTS: Final[Mapping[Event, EventRule]] = MappingProxyType(
     {
-        Event.PROXY_STARTED: _rule(_NOTICE, _PROXY, _STARTED),
+        Event.PROXY_STARTED: _rule(_NOTICE, _PROXY, f"{_STARTED} {_ANCHOR}"),
         Event.PROXY_HTTP_REQUEST: _rule(_INFO, _PROXY, _REQUEST),
         Event.PROXY_CREDENTIAL_MATERIALIZED: _rule(_WARNING, _PROXY, _REQUEST, suspicious=True),
         Event.PROXY_MATERIALIZE_DENIED: _rule(_WARNING, _PROXY, _REQUEST, suspicious=True),
@@ -180,6 +211,7 @@ EVENTS: Final[Mapping[Event, EventRule]] = MappingProxyType(
         Event.PROXY_SSRF_BLOCKED: _rule(_WARNING, _PROXY, _REQUEST, suspicious=True),
         Event.PROXY_BINDING_VIOLATION: _rule(_WARNING, _PROXY, _REQUEST + " reasons", suspicious=True),
         Event.PROXY_RESPONSE_SCRUBBED: _rule(_WARNING, _PROXY, _REQUEST + " count", suspicious=True),
+        Event.PROXY_SECRET_REFUSED: _rule(_WARNING, _PROXY, _REQUEST, suspicious=True),
         Event.PACKAGE_INSTALL_BLOCKED: _rule(
             _WARNING, _GATEWAY, "package program agent_id code process", suspicious=True
         ),
@@ -187,9 +219,15 @@ EVENTS: Final[Mapping[Event, EventRule]] = MappingProxyType(
         Event.CREDENTIAL_ROTATED: _rule(_NOTICE, _OPERATOR, _CREDENTIAL),
         Event.CREDENTIAL_DELETED: _rule(_NOTICE, _OPERATOR, _CREDENTIAL),
         Event.CREDENTIAL_BOUND: _rule(_NOTICE, _OPERATOR, _CREDENTIAL),
-        Event.CREDENTIAL_PARKED: _rule(_NOTICE, _PROXY, _REQUEST + " expires_at"),
-        Event.CREDENTIAL_CONFIRMED: _rule(_NOTICE, _OPERATOR, _REQUEST + " decision expires_at"),
-        Event.KEY_ROTATED: _rule(_NOTICE, _OPERATOR, _CREDENTIAL),
+        Event.CREDENTIAL_ARMED: _rule(_WARNING, _OPERATOR, _CREDENTIAL + " expires_at", suspicious=True),
+        Event.CREDENTIAL_PARKED: _rule(_NOTICE, _OPERATOR, _CREDENTIAL),
+        Event.CREDENTIAL_CONFIRMED: _rule(_NOTICE, _OPERATOR, _CREDENTIAL),
+        # The operator's word on one exact request: what the gateway says of its own asks is `approval.*`.
+        Event.CONFIRM_ASKED: _rule(_NOTICE, _PROXY, _REQUEST + _DECISION),
+        Event.CONFIRM_GRANTED: _rule(_NOTICE, _OPERATOR, _REQUEST + _DECISION),
+        Event.CONFIRM_REFUSED: _rule(_NOTICE, _OPERATOR, _REQUEST + _DECISION),
+        Event.CONFIRM_EXPIRED: _rule(_NOTICE, _PROXY, _REQUEST + _DECISION),
+        Event.KEY_ROTATED: _rule(_NOTICE, _OPERATOR, _KEY),
         Event.POLICY_ALLOWED: _rule(_INFO, _GATEWAY, _POLICY),
         Event.POLICY_DENIED: _rule(_WARNING, _GATEWAY, _POLICY, suspicious=True),
         Event.POLICY_ASKED: _rule(_NOTICE, _GATEWAY, _POLICY + " approval_id expires_at"),
@@ -215,13 +253,15 @@ EVENTS: Final[Mapping[Event, EventRule]] = MappingProxyType(
         Event.AUTH_LOGIN: _rule(_INFO, _GATEWAY, _AUTH),
         Event.AUTH_LOGIN_FAILED: _rule(_WARNING, _GATEWAY, _AUTH, suspicious=True),
         Event.AUTH_LOCKED_OUT: _rule(_WARNING, _GATEWAY, _AUTH, suspicious=True),
+        # A request that was to change something, or came from where none may: refused before it was looked at.
+        Event.AUTH_REFUSED: _rule(_WARNING, _GATEWAY, _AUTH, suspicious=True),
         Event.AUTH_LOGOUT: _rule(_INFO, _GATEWAY, _AUTH),
         Event.AUTH_PASSKEY_ENROLLED: _rule(_NOTICE, _GATEWAY, _AUTH),
         Event.AUTH_PASSKEY_REMOVED: _rule(_NOTICE, _GATEWAY, _AUTH),
         Event.AUTH_LINK_CREATED: _rule(_INFO, _GATEWAY, _AUTH),
         Event.AUTH_TOKEN_CREATED: _rule(_NOTICE, _GATEWAY, _AUTH),
         Event.AUTH_TOKEN_REVOKED: _rule(_NOTICE, _GATEWAY, _AUTH),
-        Event.AUTH_SESSION_REVOKED: _rule(_NOTICE, _GATEWAY, _AUTH),
+        Event.AUTH_SESSION_REVOKED: _rule(_NOTICE, _GATEWAY, _AUTH + " count"),
         Event.AGENT_CREATED: _rule(_NOTICE, _GATEWAY, _CHANGE),
         Event.AGENT_CHANGED: _rule(_NOTICE, _GATEWAY, _CHANGE),
         Event.AGENT_DELETED: _rule(_NOTICE, _GATEWAY, _CHANGE),
@@ -238,22 +278,37 @@ EVENTS: Final[Mapping[Event, EventRule]] = MappingProxyType(
         Event.OPERATOR_LINK_CREATED: _rule(_INFO, _OPERATOR, _AUTH),
         Event.OPERATOR_LOGIN: _rule(_NOTICE, _OPERATOR, _AUTH),
         Event.OPERATOR_LOGIN_FAILED: _rule(_WARNING, _OPERATOR, _AUTH, suspicious=True),
-        Event.OPERATOR_LOGOUT: _rule(_INFO, _OPERATOR, _AUTH),
-        Event.BACKUP_CREATED: _rule(_NOTICE, _OPERATOR, _LEDGER),
-        Event.BACKUP_RESTORED: _rule(_WARNING, _OPERATOR, _LEDGER, suspicious=True),
+        Event.OPERATOR_LOGOUT: _rule(_INFO, _OPERATOR, _AUTH + " count"),
+        Event.OPERATOR_REFUSED: _rule(_WARNING, _OPERATOR, _AUTH + " status", suspicious=True),
+        Event.OPERATOR_PASSKEY_ENROLLED: _rule(_NOTICE, _OPERATOR, _AUTH),
+        Event.OPERATOR_PASSKEY_REMOVED: _rule(_NOTICE, _OPERATOR, _AUTH),
+        Event.BACKUP_CREATED: _rule(_NOTICE, _OPERATOR, _BACKUP),
+        Event.BACKUP_RESTORED: _rule(_WARNING, _OPERATOR, _BACKUP, suspicious=True),
         Event.AUDIT_EXPORTED: _rule(_NOTICE, _OPERATOR, _LEDGER),
+        # Through the page, so that it is the gateway's word.
+        Event.AUDIT_DOWNLOADED: _rule(_NOTICE, _GATEWAY, _LEDGER),
         Event.CLOCK_STEPPED: _rule(_WARNING, _PROXY, _LEDGER, suspicious=True),
         Event.EGRESS_OPENED: _rule(_WARNING, _PROXY, _REQUEST, suspicious=True),
         Event.EGRESS_RULE_CHANGED: _rule(_NOTICE, _OPERATOR, _REQUEST + " changed enabled methods"),
         Event.INTENT_UNRESOLVED: _rule(_WARNING, _PROXY, _LEDGER, suspicious=True),
-        Event.LEDGER_CHECKPOINT: _rule(_INFO, _PROXY, _LEDGER),
+        Event.LEDGER_CHECKPOINT: _rule(_NOTICE, _PROXY, _LEDGER + " origin public_key"),
+        Event.LEDGER_LIMITED: _rule(_WARNING, _PROXY, _LEDGER, suspicious=True),
         Event.LEDGER_VERIFY_FAILED: _rule(_CRITICAL, _PROXY, _LEDGER, suspicious=True),
-        Event.LEDGER_RESTORED: _rule(_CRITICAL, _OPERATOR, _LEDGER, suspicious=True),
-        Event.LOCKDOWN_SET: _rule(_CRITICAL, _OPERATOR, _LEDGER, suspicious=True),
-        Event.LOCKDOWN_LIFTED: _rule(_WARNING, _OPERATOR, _LEDGER, suspicious=True),
+        Event.LEDGER_RESTORED: _rule(_CRITICAL, _OPERATOR, _LEDGER + " leaf_hash", suspicious=True),
+        Event.LEDGER_WITNESSED: _rule(_INFO, _PROXY, _LEDGER),
+        Event.LEDGER_WITNESS_FAILED: _rule(_WARNING, _PROXY, _LEDGER),
+        Event.LEDGER_WITNESS_DISAGREED: _rule(_CRITICAL, _PROXY, _LEDGER, suspicious=True),
+        Event.LOCKDOWN_SET: _rule(_CRITICAL, _OPERATOR, _LOCKDOWN, suspicious=True),
+        Event.LOCKDOWN_LIFTED: _rule(_WARNING, _OPERATOR, _LOCKDOWN, suspicious=True),
     }
 )
 """The rule of each event."""
 
+UNSIGNED: Final = frozenset({Event.BACKUP_CREATED, Event.AUDIT_EXPORTED, Event.CLOCK_STEPPED})
+"""What may stand at the end of a signed log without a signature: a command beside a stopped system has no key."""
+
 SUSPICIOUS: Final = frozenset(event for event, rule in EVENTS.items() if rule.is_suspicious)
 """What ``--suspicious`` shows."""
+
+OUTSIDE: Final = frozenset({Event.PROXY_HTTP_REQUEST, Event.PROXY_CREDENTIAL_MATERIALIZED})
+"""What left the machine, or the vault: the intent of each is on record before it goes."""

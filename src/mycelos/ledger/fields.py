@@ -34,19 +34,22 @@ def _of(field_type: FieldType, names: str) -> dict[str, FieldType]:
 
 
 FIELDS: Final[Mapping[str, FieldType]] = MappingProxyType(
-    _of(FieldType.BOOLEAN, "clean confirm enabled resumed stream truncated")
+    _of(FieldType.BOOLEAN, "again clean confirm enabled resumed stream truncated web")
     | _of(
         FieldType.NUMBER,
         "attempts bytes_received bytes_sent count credential_version duration_ms elapsed_ms exit_code first_seq "
-        "intent_seq last_seq model_requests port seq signal size status step_ms tool_calls version_number",
+        "intent_seq keys_count last_seq model_requests port rows_count seq signal size status step_ms tool_calls "
+        "url_bytes vault_generation version_number",
     )
     | _of(
         FieldType.TEXT,
         "address address_class agent_id approval_id binding_digest call_id chat_id code credential_id "
         "decision door error event expires_at file_label form from_version host inject_form job_id key_id label "
         "layer limit locked_until matched_capability memory_id method mode model name origin package passkey_id "
-        "path peer phase policy_digest previous_digest process profile program purpose rule_id run_id scheme "
-        "server service session_id stage telegram_id token_id tool version wall",
+        "leaf_hash made_at path peer phase policy_digest previous_digest previous_key_id previous_public_key "
+        "previous_signature process profile program public_key purpose request_digest rule_id run_id scheme "
+        "server service session_id sha256 signature since stage telegram_id token_id tool vault_digest "
+        "version wall",
     )
     | _of(
         FieldType.TEXTS,

@@ -1,4 +1,4 @@
-"""Reading the query of `/audit/events`: each key known, once and understood; anything else is refused by its name."""
+"""Reading the queries of the audit routes: each key known, once and understood; else it is refused by its name."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Final, NoReturn
 
 import msgspec
 
+from mycelos.ledger.events import Source
 from mycelos.ledger.since import SinceError, parse_since
 from mycelos.wire.problems import ProblemCode, Refusal
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import Collection, Iterable, Mapping
     from datetime import datetime
 
 MOST_ENTRIES: Final = 1000
@@ -21,16 +22,42 @@ MOST_ENTRIES: Final = 1000
 _NUMBER: Final = re.compile(r"[0-9]{1,15}")
 
 
+SUMMARY_SPAN: Final = "24h"
+"""What is counted where a query for counts names no ``since``."""
+
+SOURCES: Final = (*(source.value for source in Source), "known", "claimed")
+"""Who may be asked for: each source, those of `KNOWN` together, all others together."""
+
+_TEXTS: Final = ("event", "agent", "run", "outcome", "host")
+
+
 class EventQuery(msgspec.Struct, frozen=True):
-    """Which entries are wanted. ``after`` is a sequence number, -1 for the first; ``since`` is as entries have it."""
+    """Which entries are wanted. ``after`` and ``before`` are sequence numbers; ``since`` is as entries have it."""
 
     after: int | None = None
+    before: int | None = None
     limit: int = 100
     suspicious: bool = False
+    outside: bool = False
     since: str | None = None
     event: str | None = None
     agent: str | None = None
     run: str | None = None
+    outcome: str | None = None
+    host: str | None = None
+    source: str | None = None
+
+
+class SummaryQuery(msgspec.Struct, frozen=True):
+    """Which entries are counted."""
+
+    since: str
+    event: str | None = None
+    agent: str | None = None
+    run: str | None = None
+    outcome: str | None = None
+    host: str | None = None
+    source: str | None = None
 
 
 def read_event_query(pairs: Iterable[tuple[str, str]], now: datetime) -> EventQuery:
@@ -43,19 +70,73 @@ def read_event_query(pairs: Iterable[tuple[str, str]], now: datetime) -> EventQu
     Raises:
         Refusal: `invalid_request`; the detail names the key.
     """
-    listed = list(pairs)
-    check_keys((key for key, _ in listed), EventQuery.__struct_fields__)
-    query = dict(listed)
-    after = query.get("after")
+    query = _known(pairs, EventQuery.__struct_fields__)
     return EventQuery(
-        after=-1 if after == "-1" else None if after is None else _number("after", after, 0, 10**15),
+        after=-1 if query.get("after") == "-1" else _place("after", query),
+        before=_place("before", query),
         limit=_number("limit", query.get("limit", "100"), 1, MOST_ENTRIES),
         suspicious=_flag("suspicious", query.get("suspicious", "false")),
+        outside=_flag("outside", query.get("outside", "false")),
         since=None if "since" not in query else read_since(query["since"], now),
-        event=query.get("event"),
-        agent=query.get("agent"),
-        run=query.get("run"),
+        source=None if "source" not in query else read_source(query["source"]),
+        **{name: query.get(name) for name in _TEXTS},
     )
+
+
+def read_summary_query(pairs: Iterable[tuple[str, str]], now: datetime) -> SummaryQuery:
+    """The same for `/audit/summary`.
+
+    Raises:
+        Refusal: `invalid_request`; the detail names the key.
+    """
+    query = _known(pairs, SummaryQuery.__struct_fields__)
+    since = read_since(query.get("since", SUMMARY_SPAN), now)
+    source = None if "source" not in query else read_source(query["source"])
+    return SummaryQuery(since=since, source=source, **{name: query.get(name) for name in _TEXTS})
+
+
+class InclusionQuery(msgspec.Struct, frozen=True):
+    """Which entry is to be shown in which tree; ``size`` is None for the one of the newest checkpoint."""
+
+    seq: int
+    size: int | None = None
+
+
+class ConsistencyQuery(msgspec.Struct, frozen=True):
+    """Which tree is to be shown to begin with which."""
+
+    old: int
+    new: int
+
+
+def read_inclusion_query(pairs: Iterable[tuple[str, str]]) -> InclusionQuery:
+    """The same for `/audit/proof/inclusion`.
+
+    Raises:
+        Refusal: `invalid_request`; the detail names the key.
+    """
+    query = _known(pairs, InclusionQuery.__struct_fields__)
+    return InclusionQuery(_needed("seq", query), _place("size", query))
+
+
+def read_consistency_query(pairs: Iterable[tuple[str, str]]) -> ConsistencyQuery:
+    """The same for `/audit/proof/consistency`.
+
+    Raises:
+        Refusal: `invalid_request`; the detail names the key.
+    """
+    query = _known(pairs, ConsistencyQuery.__struct_fields__)
+    return ConsistencyQuery(_needed("old", query), _needed("new", query))
+
+
+def read_nothing(pairs: Iterable[tuple[str, str]]) -> None:
+    """The same for a route that takes no key.
+
+    Raises:
+        Refusal: `invalid_request`.
+    """
+    if list(pairs):
+        _refuse("the query has a key, and this route takes none", "Leave the query out.")
 
 
 def check_keys(keys: Iterable[str], known: Collection[str]) -> None:
@@ -86,6 +167,33 @@ def read_since(text: str, now: datetime) -> str:
     except SinceError as error:
         fix = str(error)
         _refuse("since: neither a span nor a time", f"{fix[0].upper()}{fix[1:]}.")
+
+
+def read_source(text: str) -> str:
+    """``text``, which is one of `SOURCES`.
+
+    Raises:
+        Refusal: `invalid_request`.
+    """
+    if text not in SOURCES:
+        _refuse(f"source: must be one of {', '.join(SOURCES)}", "Correct source.")
+    return text
+
+
+def _known(pairs: Iterable[tuple[str, str]], known: Collection[str]) -> dict[str, str]:
+    listed = list(pairs)
+    check_keys((key for key, _ in listed), known)
+    return dict(listed)
+
+
+def _needed(key: str, query: Mapping[str, str]) -> int:
+    if key not in query:
+        _refuse(f"{key}: missing", f"Give {key}, a whole number.")
+    return _number(key, query[key], 0, 10**15)
+
+
+def _place(key: str, query: Mapping[str, str]) -> int | None:
+    return None if key not in query else _number(key, query[key], 0, 10**15)
 
 
 def _number(key: str, text: str, least: int, most: int) -> int:

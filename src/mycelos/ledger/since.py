@@ -26,13 +26,16 @@ def parse_since(text: str, now: datetime) -> str:
     """
     found = _SPAN.fullmatch(text)
     try:
-        moment = _back(now, found) if found else datetime.fromisoformat(text)
+        named = _back(now, found) if found else datetime.fromisoformat(text)
+        # Near the first and the last year the same moment may have no date in UTC.
+        moment = None if named.tzinfo is None else named.astimezone(UTC)
     except (ValueError, OverflowError):
         moment = None
-    if moment is None or moment.tzinfo is None:
+    if moment is None:
         message = "give a span such as 30m, 24h or 7d, or a time with its offset such as 2026-01-31T12:00:00Z"
         raise SinceError(message)
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    # strftime does not fill up a year before 1000, and entries are compared as text.
+    return f"{moment.replace(tzinfo=None).isoformat(timespec='microseconds')}Z"
 
 
 def _back(now: datetime, span: re.Match[str]) -> datetime:

@@ -1,20 +1,29 @@
-"""Verification: walk every entry, then compare with heads that were remembered outside the log.
+"""Verification: walk every entry and checkpoint, and compare with what is remembered outside the log.
 
-The chain alone shows edits. Only a remembered head shows that the tail was cut off or everything was written anew,
-so without one the verdict is *cannot tell*, never *holds*.
+The chain shows an edit, and the log's checkpoints one behind which the chain was written anew without the key. That
+everything was written anew shows only to who knows something of the log, its key or an earlier checkpoint; that the end
+was cut off, only to who knows a checkpoint. So without any the verdict is *cannot tell*, never *holds*.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from mycelos.ledger.chain import EMPTY, Head, computed_hash
-from mycelos.ledger.entry import EntryError, entry_from_row
+from mycelos.ledger.fault import Fault, FaultFoundError
+from mycelos.ledger.log_keys import LogKeys
+from mycelos.ledger.remembered import Evidence, Memories, RememberedNote
+from mycelos.ledger.walk import Walk, link
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from mycelos.ledger.chain import Head
+    from mycelos.ledger.signed_note import VerifierKey, Verifies
+    from mycelos.ledger.walk import StoredNodes
+
+__all__ = ["EXIT_CODES", "Evidence", "Fault", "RememberedNote", "Verdict", "Verification", "tail_fault", "verify"]
 
 
 class Verdict(StrEnum):
@@ -27,22 +36,27 @@ class Verdict(StrEnum):
 
 EXIT_CODES: Final = {Verdict.HOLDS: 0, Verdict.BROKEN: 1, Verdict.CANNOT_TELL: 6}
 
-
-@dataclass(frozen=True)
-class Fault:
-    """The first place where the log is not what it must be."""
-
-    seq: int
-    what: str
-    expected: str
-    found: str
+GIVEN_KEY: Final = "the key that was given"
+"""What ``compared`` calls ``trusted``."""
 
 
 @dataclass(frozen=True)
 class Verification:
-    """The verdict, its sentence, how much was walked, where the log ends, and the first fault if there is one.
+    """What a verification has found.
 
-    ``compared`` names the remembered heads that the log was held against.
+    Attributes:
+        verdict: what it comes to.
+        reason: the same in a sentence.
+        entries: how many were walked; where the log is broken, up to the first fault.
+        head: the last of them.
+        compared: whose memory the log bears out, by name; `GIVEN_KEY` where the key bears it out too.
+        fault: the first place that is wrong, where one is.
+        root: the tree's root over these entries, 32 bytes.
+        signed_size: how many of them the newest checkpoint of the log covers; 0 where there is none.
+        origin: the log's name, once an entry says it.
+        key: the vkey of its key in use.
+        untrusted: keepers whose memory is no evidence, each with the reason.
+        are_signatures_checked: false where the caller cannot check any.
     """
 
     verdict: Verdict
@@ -51,77 +65,151 @@ class Verification:
     head: Head
     compared: tuple[str, ...]
     fault: Fault | None
+    root: bytes
+    signed_size: int
+    origin: str | None
+    key: str | None
+    untrusted: Mapping[str, str]
+    are_signatures_checked: bool
 
     @property
     def exit_code(self) -> int:
         """0 holds, 1 broken, 6 cannot tell."""
         return EXIT_CODES[self.verdict]
 
-
-def verify(rows: Iterable[Sequence[object]], remembered: Mapping[str, Head]) -> Verification:
-    """Walk ``rows`` (columns in the order of `COLUMNS`) from the first; ``remembered`` maps a keeper to its head."""
-    keepers = tuple(sorted(remembered))
-    head = EMPTY
-    for row in rows:
-        fault, head = _step(row, head)
-        fault = fault or _differs_from_remembered(head, remembered)
-        if fault is not None:
-            return Verification(Verdict.BROKEN, _sentence(fault), fault.seq, head, keepers, fault)
-    count = head.seq + 1
-    fault = _cut_off(head, remembered)
-    if fault is not None:
-        return Verification(Verdict.BROKEN, _sentence(fault), count, head, keepers, fault)
-    if not remembered:
-        reason = "every link holds, but no head was remembered outside the log: a cut tail or a rewrite would not show"
-        return Verification(Verdict.CANNOT_TELL, reason, count, head, keepers, None)
-    reason = f"every link holds, up to and past the heads that {' and '.join(keepers)} remembered"
-    return Verification(Verdict.HOLDS, reason, count, head, keepers, None)
+    @property
+    def unsigned(self) -> int:
+        """How many entries at the end no checkpoint covers, written by commands beside a stopped system."""
+        return self.entries - self.signed_size
 
 
-def tail_fault(rows: Iterable[Sequence[object]], before: Head) -> tuple[Fault | None, Head]:
+def verify(
+    items: Iterable[Sequence[Any] | bytes],
+    remembered: Mapping[str, Evidence],
+    verifies: Verifies | None,
+    *,
+    trusted: VerifierKey | None = None,
+    stored: StoredNodes | None = None,
+    progress: Callable[[int], None] = lambda _: None,
+) -> Verification:
+    """Walk a log from its first entry and compare it with what is remembered of it.
+
+    Args:
+        items: rows, columns in the order of `COLUMNS`, and each checkpoint (the bytes of a signed note) directly after
+            the last entry that it covers: see `mycelos.ledger.items.interleaved`.
+        remembered: each keeper by its name.
+        verifies: checks a signature. None for who cannot: then the names of keys alone are looked at.
+        stored: the tree as it is stored, where the log lies with one; it is held against the entries.
+        trusted: a key of this log, known from elsewhere; any one that it had will do.
+        progress: told the number of entries that hold, about once in a thousand.
+
+    Raises:
+        ValueError: ``trusted`` without ``verifies``.
+    """
+    verifier = Verifier(remembered, verifies, trusted=trusted, progress=progress, stored=stored)
+    verifier.take(items)
+    return verifier.end()
+
+
+class Verifier:
+    """The same in pieces, for who is given the log in pieces."""
+
+    def __init__(
+        self,
+        remembered: Mapping[str, Evidence],
+        verifies: Verifies | None,
+        *,
+        trusted: VerifierKey | None = None,
+        progress: Callable[[int], None] = lambda _: None,
+        stored: StoredNodes | None = None,
+    ) -> None:
+        """See `verify`."""
+        if trusted is not None and verifies is None:
+            message = "a key is of no use to who cannot check signatures"
+            raise ValueError(message)
+        self._verifies = verifies
+        self._trusted = trusted
+        self._progress = progress
+        self._keys = LogKeys(verifies or (lambda *_: True), trusted)
+        self._memories = Memories(remembered)
+        self._walk = Walk(self._keys, self._memories, progress, stored)
+        self.fault: Fault | None = None
+        """The first place that is wrong; nothing is looked at behind it."""
+
+    def take(self, items: Iterable[Sequence[Any] | bytes]) -> None:
+        """Walk the next items."""
+        if self.fault is None:
+            self._note_fault(lambda: self._walk.run(items))
+
+    def end(self) -> Verification:
+        """There are no more."""
+        if self.fault is None:
+            self._note_fault(self._demand_end)
+        walk, keys, memories = self._walk, self._keys, self._memories
+        compared = tuple(sorted(memories.borne_out)) + ((GIVEN_KEY,) if walk.vouched_size else ())
+        verdict, reason = _judged(self.fault, compared, memories, walk)
+        if self._verifies is None:
+            reason += "; signatures are not checked here"
+        return Verification(
+            verdict=verdict,
+            reason=reason,
+            entries=walk.size,
+            head=walk.head,
+            compared=compared,
+            fault=self.fault,
+            root=walk.root(),
+            signed_size=walk.signed_size,
+            origin=keys.origin,
+            key=None if keys.in_use is None else str(keys.in_use),
+            untrusted=dict(memories.untrusted),
+            are_signatures_checked=self._verifies is not None,
+        )
+
+    def _demand_end(self) -> None:
+        self._memories.demand_end(self._walk.head, self._keys)
+        self._walk.demand_signed_end()
+        self._walk.demand_stored_end()
+        _demand_trusted(self._trusted, self._keys)
+
+    def _note_fault(self, step: Callable[[], None]) -> None:
+        try:
+            step()
+        except FaultFoundError as found:
+            self.fault = found.fault
+
+
+def tail_fault(rows: Iterable[Sequence[Any]], before: Head) -> tuple[Fault | None, Head]:
     """Check only the links of ``rows``, which come after ``before``: the first fault, and where the log ends."""
     head = before
-    for row in rows:
-        fault, head = _step(row, head)
-        if fault is not None:
-            return fault, head
+    try:
+        for row in rows:
+            head = link(row, head)
+    except FaultFoundError as found:
+        return found.fault, head
     return None, head
 
 
-def _step(row: Sequence[object], head: Head) -> tuple[Fault | None, Head]:
-    place = head.seq + 1
-    try:
-        entry = entry_from_row(row)
-    except EntryError as error:
-        return Fault(place, "this row is not an entry", "an entry v1", str(error)), head
-    if entry.seq != place:
-        return Fault(place, "an entry is missing or out of order", f"entry {place}", f"entry {entry.seq}"), head
-    if entry.prev_hash != head.leaf_hash:
-        return Fault(place, "the entry does not follow the one before it", head.leaf_hash, entry.prev_hash), head
-    computed = computed_hash(entry)
-    if computed != entry.leaf_hash:
-        return Fault(place, "the entry's content was changed", entry.leaf_hash, computed), head
-    return None, Head(place, entry.leaf_hash)
+def _demand_trusted(trusted: VerifierKey | None, keys: LogKeys) -> None:
+    # One that is announced and has signed nothing yet is no fault, and vouches for nothing.
+    if trusted is not None and not keys.is_vouched_for and trusted not in keys.accepted:
+        what = "the log's key is not the one that was given, nor one that follows from it"
+        raise FaultFoundError(keys.named_at, what, str(trusted), str(keys))
 
 
-def _differs_from_remembered(head: Head, remembered: Mapping[str, Head]) -> Fault | None:
-    for keeper in sorted(remembered):
-        kept = remembered[keeper]
-        if kept.seq == head.seq and kept.leaf_hash != head.leaf_hash:
-            what = f"the log was written anew: {keeper} remembers another entry here"
-            return Fault(head.seq, what, kept.leaf_hash, head.leaf_hash)
-    return None
-
-
-def _cut_off(head: Head, remembered: Mapping[str, Head]) -> Fault | None:
-    for keeper in sorted(remembered):
-        kept = remembered[keeper]
-        if kept.seq > head.seq:
-            what = f"the end of the log is missing: {keeper} remembers entry {kept.seq}"
-            found = f"the log ends with entry {head.seq}" if head.seq >= 0 else "the log is empty"
-            return Fault(head.seq + 1, what, f"entry {kept.seq}", found)
-    return None
-
-
-def _sentence(fault: Fault) -> str:
-    return f"entry {fault.seq}: {fault.what}"
+def _judged(fault: Fault | None, compared: tuple[str, ...], memories: Memories, walk: Walk) -> tuple[Verdict, str]:
+    if fault is not None:
+        return Verdict.BROKEN, str(fault)
+    if memories.untrusted:
+        told = " and ".join(f"{keeper} ({why})" for keeper, why in sorted(memories.untrusted.items()))
+        return Verdict.CANNOT_TELL, f"every link holds, but nothing can be taken from what is remembered by {told}"
+    names = " and ".join(sorted(memories.beyond))
+    older = f"; this copy is older than what {names} remembered" if names else ""
+    if not compared and older:
+        return Verdict.CANNOT_TELL, f"every link holds, but nobody remembers a part of it{older}"
+    if not compared:
+        unseen = "a cut tail or a rewrite would not show"
+        return Verdict.CANNOT_TELL, f"every link holds, but nothing was remembered outside the log: {unseen}"
+    if compared == (GIVEN_KEY,):
+        reason = f"every link holds, and {GIVEN_KEY} vouches for the first {walk.vouched_size} entries"
+        return Verdict.CANNOT_TELL, f"{reason}{older or '; nobody remembers whether there were more'}"
+    return Verdict.HOLDS, f"every link holds, up to and past what {' and '.join(compared)} remembered{older}"

@@ -12,6 +12,10 @@ import msgspec
 
 from mycelos.configuration.layout import DataLayout
 from mycelos.wire import operator as messages
+from mycelos.wire import passkeys as passkey_messages
+from mycelos.wire.approvals import ApprovalList, ApprovalView, DecideApproval
+from mycelos.wire.keys import KeyRotated, KeyStatus, RotateKey
+from mycelos.wire.lockdown import LockdownAnswer, SetLockdown
 from mycelos.wire.problems import Problem, Refusal
 
 Answer = TypeVar("Answer")
@@ -28,6 +32,10 @@ class OperatorUnavailableError(Exception):
         super().__init__(f"{detail} {next_step}")
         self.detail = detail
         self.next_step = next_step
+
+
+class OperatorNotRunningError(OperatorUnavailableError):
+    """Nobody is at the door: no proxy runs there."""
 
 
 class OperatorClient:
@@ -49,9 +57,34 @@ class OperatorClient:
         """Replace a credential's bindings."""
         return self._post("/credential/bind", message, messages.CredentialView)
 
+    def test(self, service: str, path: str | None = None) -> messages.CredentialTested:
+        """Send one harmless request with a credential, and say what came of it."""
+        message = messages.TestCredential(service=service, path=path)
+        return self._post("/credential/test", message, messages.CredentialTested)
+
     def delete(self, service: str) -> None:
         """Remove a credential."""
         self._post("/credential/delete", messages.DeleteCredential(service=service), messages.Empty)
+
+    def arm(self, service: str) -> messages.MaterializeArmed:
+        """Let a credential be given out in plain once."""
+        return self._post("/materialize/arm", messages.ArmMaterialize(service=service), messages.MaterializeArmed)
+
+    def confirm(self, service: str) -> messages.CredentialView:
+        """Let a parked credential be used again."""
+        return self._post("/credential/confirm", messages.ConfirmCredential(service=service), messages.CredentialView)
+
+    def record_backup(self, message: messages.BackupMade) -> None:
+        """Put on record that a backup was made."""
+        self._post("/backup/created", message, messages.Empty)
+
+    def record_export(self, message: messages.AuditExport) -> None:
+        """Put on record that the ledger is read out in whole."""
+        self._post("/audit/exported", message, messages.Empty)
+
+    def record_refusal(self, message: messages.PageRefusal) -> None:
+        """Put on record what the vault page refused by itself."""
+        self._post("/session/refused", message, messages.Empty)
 
     def credentials(self) -> messages.CredentialList:
         """Every credential."""
@@ -65,6 +98,14 @@ class OperatorClient:
         """Show or change the egress rules; the rules as they stand afterwards."""
         return self._post("/egress/rules", request, messages.RuleList).rules
 
+    def approvals(self) -> tuple[ApprovalView, ...]:
+        """The requests that wait for a person, the oldest first."""
+        return self._post("/approval/list", messages.Empty(), ApprovalList).approvals
+
+    def decide_approval(self, message: DecideApproval) -> None:
+        """Approve or refuse one request, once."""
+        self._post("/approval/decide", message, messages.Empty)
+
     def create_link(self) -> messages.LinkCreated:
         """A one-time code for the vault page."""
         return self._post("/link/create", messages.Empty(), messages.LinkCreated)
@@ -73,9 +114,55 @@ class OperatorClient:
         """Use a one-time code up."""
         self._post("/link/redeem", messages.RedeemLink(code=code), messages.Empty)
 
-    def end_session(self) -> None:
-        """Put on record that a session of the vault page ended."""
-        self._post("/session/end", messages.Empty(), messages.Empty)
+    def end_sessions(self, count: int = 1) -> None:
+        """Put on record that sessions of the vault page ended."""
+        self._post("/session/end", messages.EndSessions(count=count), messages.Empty)
+
+    def begin_enrolment(self, session: str, label: str) -> dict[str, Any]:
+        """What a browser is asked for to make a passkey."""
+        message = passkey_messages.BeginEnrolment(session=session, label=label)
+        return self._post("/passkey/enrol/begin", message, passkey_messages.CeremonyOptions).options
+
+    def finish_enrolment(
+        self, session: str, registration: passkey_messages.Registration
+    ) -> passkey_messages.PasskeyView:
+        """Enrol the passkey that a browser made."""
+        message = passkey_messages.FinishEnrolment(session=session, registration=registration)
+        return self._post("/passkey/enrol/finish", message, passkey_messages.PasskeyView)
+
+    def begin_passkey_sign_in(self) -> dict[str, Any]:
+        """What a browser is asked for to sign in with a passkey."""
+        return self._post("/passkey/sign-in/begin", messages.Empty(), passkey_messages.CeremonyOptions).options
+
+    def finish_passkey_sign_in(self, assertion: passkey_messages.Assertion) -> passkey_messages.PasskeyView:
+        """Whose sign-in a browser's answer is."""
+        message = passkey_messages.FinishSignIn(assertion=assertion)
+        return self._post("/passkey/sign-in/finish", message, passkey_messages.PasskeyView)
+
+    def begin_approval(self, digest: str) -> dict[str, Any]:
+        """What a browser is asked for to sign a request that waits for a person."""
+        message = passkey_messages.BeginApproval(digest=digest)
+        return self._post("/passkey/approval/begin", message, passkey_messages.CeremonyOptions).options
+
+    def passkeys(self) -> tuple[passkey_messages.PasskeyView, ...]:
+        """Every passkey."""
+        return self._post("/passkey/list", messages.Empty(), passkey_messages.PasskeyList).passkeys
+
+    def remove_passkey(self, passkey_id: str) -> None:
+        """Forget a passkey."""
+        self._post("/passkey/remove", passkey_messages.RemovePasskey(id=passkey_id), messages.Empty)
+
+    def set_lockdown(self, *, enabled: bool) -> LockdownAnswer:
+        """Stop all egress, or let requests be decided again."""
+        return self._post("/lockdown", SetLockdown(enabled=enabled), LockdownAnswer)
+
+    def rotate_key(self, name: str | None) -> KeyRotated:
+        """Change the master key, or the long-lived key of this name."""
+        return self._post("/key/rotate", RotateKey(name=name), KeyRotated)
+
+    def key_status(self) -> KeyStatus:
+        """What is known of the keys."""
+        return self._exchange("GET", "/key/status", None, KeyStatus)
 
     def status(self) -> messages.DoorStatus:
         """What the proxy says of itself."""
@@ -90,7 +177,7 @@ class OperatorClient:
         return self._exchange("POST", path, msgspec.json.encode(message), answer_type)
 
     def _exchange(self, method: str, target: str, body: bytes | None, answer_type: type[Answer]) -> Answer:
-        connection = _UnixConnection(str(self._layout.operator_socket), self._timeout)
+        connection = UnixConnection(str(self._layout.operator_socket), self._timeout)
         headers = {"Authorization": f"Bearer {self._token()}", "Connection": "close"}
         if body is not None:
             headers["Content-Type"] = "application/json"
@@ -128,8 +215,8 @@ class OperatorClient:
         except PermissionError:
             raise self._not_ours() from None
 
-    def _not_running(self) -> OperatorUnavailableError:
-        return OperatorUnavailableError(
+    def _not_running(self) -> OperatorNotRunningError:
+        return OperatorNotRunningError(
             detail=f"Mycelos is not running in {self._layout.root}.",
             next_step="Start it with: mycelos serve - or name its folder in MYCELOS_DATA_DIR.",
         )
@@ -141,7 +228,7 @@ class OperatorClient:
         )
 
 
-class _UnixConnection(http.client.HTTPConnection):
+class UnixConnection(http.client.HTTPConnection):
     """HTTP to a unix socket."""
 
     def __init__(self, path: str, timeout: float) -> None:

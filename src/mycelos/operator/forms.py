@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final, Literal
 
 from mycelos.wire.binding import (
@@ -31,6 +31,19 @@ class FieldError(ValueError):
         super().__init__(message)
         self.field = field
         self.message = message
+
+
+def checked(field: str, check: Callable[[str], None], value: str) -> str:
+    """``value``, which ``check`` lets through.
+
+    Raises:
+        FieldError: it does not.
+    """
+    try:
+        check(value)
+    except ValueError as error:
+        raise FieldError(field=field, message=str(error).removeprefix(f"{field}: ")) from None
+    return value
 
 
 def parse_host(text: str, field: str = "host") -> tuple[Literal["https", "http"], str, int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import os
 import socket
 import sys
@@ -51,6 +52,7 @@ def _make_server(layout: DataLayout, listener: socket.socket, public_url: str, r
     from uvicorn import Config, Server  # noqa: PLC0415
 
     from mycelos.operator.app import VaultPage  # noqa: PLC0415
+    from mycelos.operator.browser_connection import BrowserConnection  # noqa: PLC0415
     from mycelos.operator.browser_rules import allowed_origins  # noqa: PLC0415
     from mycelos.operator.client import OperatorClient  # noqa: PLC0415
     from mycelos.operator.sessions import Sessions  # noqa: PLC0415
@@ -64,18 +66,21 @@ def _make_server(layout: DataLayout, listener: socket.socket, public_url: str, r
                 os.write(ready, b"ready\n")
                 os.close(ready)
 
-    page = VaultPage(OperatorClient(layout), Sessions(), is_https=public_url.startswith("https://"))
+    page = VaultPage(OperatorClient(layout), Sessions(), public_url)
     config = Config(
         page.app(allowed_origins(listener.getsockname()[1], public_url)),
         loop="asyncio",
-        http="httptools",
+        http=BrowserConnection,
         ws="none",
         lifespan="off",
         access_log=False,
         log_level="warning",
         proxy_headers=False,
         server_header=False,
-        limit_concurrency=64,
         timeout_graceful_shutdown=5,
     )
-    return AnnouncedServer(config)
+    server = AnnouncedServer(config)
+    # What is here now holds nothing that was posted and stays: the collection after each form need not look at it.
+    gc.collect()
+    gc.freeze()
+    return server

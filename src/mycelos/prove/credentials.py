@@ -1,19 +1,26 @@
-"""V1, V2, D3: what lies on the disk, the key's file, and what the gateway's bearer cannot do."""
+"""V1, V2: what lies on the disk, and the key's file."""
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 import sqlite3
 import stat
 import tempfile
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from mycelos.configuration.layout import DataLayout
+from mycelos.ledger.events import Event
+from mycelos.prove.backups import attack_backups
 from mycelos.prove.outcome import CannotShowError, Finding
 from mycelos.prove.twin import SERVICE, Twin
 from mycelos.prove.upstream import Upstream
+from mycelos.proxy.database import Database
+from mycelos.proxy.main import open_stores
+from mycelos.proxy.vault import slots
 from mycelos.proxy.vault.errors import VaultError
 from mycelos.proxy.vault.keys import create_master_key, read_master_key
 from mycelos.proxy.vault.store import Vault
@@ -23,21 +30,9 @@ from mycelos.wire.secret_forms import secret_forms
 if TYPE_CHECKING:
     from mycelos.prove.installation import Installation
 
-_OPERATOR_ROUTES: Final = (
-    "/credential/store",
-    "/credential/rotate",
-    "/credential/delete",
-    "/credential/bind",
-    "/egress/rules",
-    "/link/create",
-    "/link/redeem",
-    "/key/rotate",
-    "/lockdown",
-    "/token/rotate",
-    "/mcp/register",
-)
 _SEALED: Final = ("bindings", "label", "payload", "wrapped_key")
 """Columns of a stored credential that the seal must cover."""
+_CLOSED: Final = "the vault does not open"
 
 
 def probe_storage(_installation: Installation) -> list[Finding]:
@@ -53,11 +48,11 @@ def probe_storage(_installation: Installation) -> list[Finding]:
         tried = "store a credential, use it, and search every file of the twin for it in every spelling"
         found = sorted({*running, *stopped})
         happened = f"found in {', '.join(found)}" if found else "found in none, running and stopped"
-        return [Finding(tried, happened, held=not found), *_changed_records(twin), _other_key(twin)]
+        return [Finding(tried, happened, held=not found), *_changed_records(twin), *_old_copies(twin), _other_key(twin)]
 
 
 def probe_key_file(installation: Installation) -> list[Finding]:
-    """V2: the key's file as it is here, and making a key where one is."""
+    """V2: the key's file as it is here, making a key where one is, and a twin's backup, which holds none."""
     path = installation.layout.master_key
     tried = f"read {path.name} as another user would"
     try:
@@ -78,46 +73,7 @@ def probe_key_file(installation: Installation) -> list[Finding]:
         Finding("put another file in its place as another user", f"the folder's mode is {parent:04o}",
                 held=not parent & 0o022)
     )  # fmt: skip
-    return [*findings, *_making_a_second_key()]
-
-
-def probe_bearer(_installation: Installation) -> list[Finding]:
-    """D3: everything that a gateway in hostile hands could do with its bearer to get at a credential."""
-    with Upstream() as bound, Upstream() as thief, Twin(bound.port, (thief.port,)) as twin:
-        at_bound = f"http://127.0.0.1:{bound.port}"
-        before = twin.operator.credentials()
-        opened = [route for route in _OPERATOR_ROUTES if twin.gateway("POST", route, {}).status not in {404, 405}]
-        findings = [
-            Finding("change credentials, bindings, rules, keys by the gateway's bearer", _routes(opened),
-                    held=not opened and twin.operator.credentials() == before),
-        ]  # fmt: skip
-        for url in (
-            f"{at_bound}/elsewhere",
-            f"{at_bound}/bound/../elsewhere",
-            f"http://127.0.0.1:{thief.port}/bound/item",
-            f"http://127.0.0.1.nip.invalid:{bound.port}/bound/item",
-        ):
-            answer = twin.use(url)
-            shown = url.replace(str(thief.port), "THIEF").replace(str(bound.port), "BOUND")
-            findings.append(Finding(f"send the credential to {shown}", _refused(answer.status, answer.code),
-                                    held=answer.status >= 400))  # fmt: skip
-        leaked = [text for text in [*bound.requests, *thief.requests] if twin.canary in text]
-        findings.append(Finding("see the credential arrive where it is not bound",
-                                f"it arrived {len(leaked)} times", held=not leaked))  # fmt: skip
-        echoed = twin.use(f"{at_bound}/bound/echo")
-        arrived = any(twin.canary in text for text in bound.requests)
-        findings.append(Finding("let a bound service send the credential back",
-                                "it was sent, and the answer does not hold it",
-                                held=arrived and not _holds(str(echoed.body), twin.canary)))  # fmt: skip
-        for route, message in (("/credential/materialize", {"service": SERVICE}), ("/credential/list", {})):
-            answer = twin.gateway("POST", route, message)
-            findings.append(Finding(f"find the credential in the answer of {route}",
-                                    f"status {answer.status}, without it",
-                                    held=not _holds(str(answer.body), twin.canary)))  # fmt: skip
-        answer = twin.gateway("POST", "/credential/list", bearer="x" * 64)
-        findings.append(Finding("come with another bearer", _refused(answer.status, answer.code),
-                                held=answer.status == 401))  # fmt: skip
-        return findings
+    return [*findings, *_making_a_second_key(), *_rotating(), *attack_backups()]
 
 
 def _files_with(folder: Path, canary: str) -> list[str]:
@@ -127,10 +83,6 @@ def _files_with(folder: Path, canary: str) -> list[str]:
         for path in sorted(folder.rglob("*"))
         if path.is_file() and any(form in path.read_bytes() for form in forms)
     ]
-
-
-def _holds(text: str, canary: str) -> bool:
-    return any(form in text.encode() for form in secret_forms(canary.encode()))
 
 
 def _changed_records(twin: Twin) -> list[Finding]:
@@ -154,6 +106,45 @@ def _open_changed(twin: Twin, column: str) -> tuple[str, bool]:
         return _try_to_open(layout, read_master_key(twin.layout.master_key), twin.canary)
 
 
+def _old_copies(twin: Twin) -> list[Finding]:
+    return [
+        Finding(f"put an old copy of the {name} beside the newest {other}", happened, held)
+        for name, other in (("vault", "ledger"), ("ledger", "vault"))
+        for happened, held in [_start_with_old(twin, name)]
+    ]
+
+
+def _start_with_old(twin: Twin, name: str) -> tuple[str, bool]:
+    key = read_master_key(twin.layout.master_key)
+    with tempfile.TemporaryDirectory(prefix="mycelos-twin-") as folder:
+        layout, old = DataLayout(Path(folder)), Path(folder) / "old"
+        for copy in (layout.proxy, old):
+            shutil.copytree(twin.layout.proxy, copy, ignore=shutil.ignore_patterns("*.sock"))
+        try:
+            asyncio.run(_rotate_once(layout, key))
+        except VaultError as error:
+            return f"the newest copy does not start either: {error.detail}", False
+        # Of the ledger with `ledger.signed`, which alone would tell.
+        for path in layout.proxy.glob(f"{name}.*"):
+            path.unlink()
+        for path in old.glob(f"{name}.*"):
+            shutil.copy2(path, layout.proxy)
+        try:
+            asyncio.run(_rotate_once(layout, key))
+        except VaultError:
+            return "the start is refused", True
+    return "it starts as if nothing had happened", False
+
+
+async def _rotate_once(layout: DataLayout, key: bytes) -> None:
+    """Start, change the secret on record, stop."""
+    async with AsyncExitStack() as stack:
+        vault, recorder = await open_stores(layout, key, stack, {})
+        intent = await recorder.intent(Event.CREDENTIAL_ROTATED, subject=SERVICE)
+        await vault.rotate(SERVICE, f"canary-{os.urandom(16).hex()}")
+        await recorder.outcome(intent, outcome="ok", details=vault.state.anchor_details())
+
+
 def _other_key(twin: Twin) -> Finding:
     happened, held = _try_to_open(twin.layout, os.urandom(32), twin.canary)
     return Finding("open the vault with another key", happened, held)
@@ -164,7 +155,7 @@ def _try_to_open(layout: DataLayout, key: bytes, canary: str) -> tuple[str, bool
     try:
         vault = Vault.open(layout, key)
     except VaultError:
-        return "the vault does not open", True
+        return _CLOSED, True
     try:
         credential = vault.find(SERVICE)
         if credential is None:
@@ -175,6 +166,28 @@ def _try_to_open(layout: DataLayout, key: bytes, canary: str) -> tuple[str, bool
         return f"refused ({refusal.problem.code.value})", True
     finally:
         vault.close()
+
+
+def _rotating() -> list[Finding]:
+    """A twin whose master key is changed while it runs: what the old key and the new one open afterwards."""
+    with Upstream() as upstream, Twin(upstream.port) as twin:
+        old = read_master_key(twin.layout.master_key)
+        twin.operator.rotate_key(None)
+        status = twin.use(f"http://127.0.0.1:{upstream.port}/bound/item").status
+        twin.stop()
+        new = read_master_key(twin.layout.master_key)
+        # A slot that the old key still opens gives the root away, whatever else then stays closed.
+        is_left = Database.look(twin.layout.vault, lambda connection: slots.opens(connection, old))
+        with_old, _ = _try_to_open(twin.layout, old, twin.canary)
+        with_new, stayed_closed = _try_to_open(twin.layout, new, twin.canary)
+    return [
+        Finding("change the master key (in a twin) and open the vault with the old one",
+                "it opens a key slot that was left" if is_left else with_old,
+                held=old != new and not is_left and with_old == _CLOSED),
+        Finding("use a credential right after, and open it with the new key",
+                f"the request ended with status {status}; with the new key: {with_new}",
+                held=status == 200 and not stayed_closed),
+    ]  # fmt: skip
 
 
 def _making_a_second_key() -> list[Finding]:
@@ -193,11 +206,3 @@ def _making_a_second_key() -> list[Finding]:
             Finding("make a key where one is", f"{happened}; the first is {'kept' if kept else 'lost'}",
                     held=kept and happened == "refused"),
         ]  # fmt: skip
-
-
-def _routes(opened: list[str]) -> str:
-    return f"answered: {', '.join(opened)}" if opened else f"{len(_OPERATOR_ROUTES)} routes, none is there"
-
-
-def _refused(status: int, code: str) -> str:
-    return f"status {status} {code}".rstrip()

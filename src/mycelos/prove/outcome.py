@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from mycelos.claims import Claim
+    from mycelos.claim import Claim
 
 
 class Shown(StrEnum):
@@ -19,6 +19,8 @@ class Shown(StrEnum):
     """Harmlessly, on the installation that runs here, or from a process confined like its zone."""
     TWIN = "twin"
     """On a disposable second instance of the same code, with its own data, reaching loopback only."""
+    LIVE_AND_TWIN = "live_and_twin"
+    """Some attempts on the one, the others on the other."""
     EVIDENCE = "evidence"
     """By the result of a test run, cited by version."""
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from mycelos.configuration.plain_file import read_plain_file
 from mycelos.prove.outcome import CannotShowError, Finding
 
 if TYPE_CHECKING:
@@ -19,6 +20,8 @@ SECONDS: Final = 20.0
 _LISTENING: Final = "0A"
 _LIST_FIELDS: Final = frozenset({"service", "label", "created_at"})
 _NAMES_OF_SECRETS: Final = re.compile(r"secret|plaintext|api_?key|private_?key|master|credential_value|\btoken\b")
+_TOKEN_FILE_LIMIT: Final = 256
+_TOKEN: Final = re.compile(rb"(?P<token>[A-Za-z0-9_-]{43})\n?")
 _LOOPBACK: Final = {"localhost": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - named, not bound
 
 
@@ -66,11 +69,14 @@ def find_page(installation: Installation) -> Page:
     """
     state = installation.running()
     try:
-        token = installation.layout.command_line_token.read_text(encoding="ascii").strip()
-    except (OSError, UnicodeDecodeError):
+        content = read_plain_file(installation.layout.command_line_token, _TOKEN_FILE_LIMIT)
+    except OSError:
+        content = b""
+    found = _TOKEN.fullmatch(content)
+    if found is None:
         message = f"{installation.layout.command_line_token} cannot be read; is this the user who started the system?"
-        raise CannotShowError(message) from None
-    return Page(_LOOPBACK.get(state.bind, state.bind), state.port, token)
+        raise CannotShowError(message)
+    return Page(_LOOPBACK.get(state.bind, state.bind), state.port, found["token"].decode("ascii"))
 
 
 def probe_page(installation: Installation) -> list[Finding]:

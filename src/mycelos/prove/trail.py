@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import tempfile
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from mycelos.ledger.chain import EMPTY, Head, computed_hash
-from mycelos.ledger.entry import entry_from_row
+from mycelos.ledger.chain import Head, seal
+from mycelos.ledger.entry import Phase, make_draft
 from mycelos.ledger.events import EVENTS, Event
-from mycelos.ledger.verify import Verdict, verify
+from mycelos.ledger.verify import Verdict
+from mycelos.prove.ledger_attacks import attack_copy
+from mycelos.prove.ledger_copy import unguarded
 from mycelos.prove.outcome import CannotShowError, Finding
 from mycelos.prove.twin import Twin
 from mycelos.prove.upstream import Upstream
-from mycelos.proxy.ledger.database import LedgerError
-from mycelos.proxy.ledger.heads import remembered_heads
+from mycelos.proxy.ledger.database import INSERT, LedgerError
+from mycelos.proxy.ledger.heads import outside_of, remembered_heads
+from mycelos.proxy.ledger.last_signed import file_of
 from mycelos.proxy.ledger.reader import Filter, LedgerReader
+from mycelos.proxy.ledger.verification import verify_ledger
+from mycelos.proxy.vault.installation import installation_of
+from mycelos.wire.identifiers import DEFAULT_TENANT
 from mycelos.wire.operator import StoreCredential
 from mycelos.wire.problems import ProblemCode, Refusal
 from mycelos.wire.secret_forms import secret_forms
@@ -24,36 +35,54 @@ if TYPE_CHECKING:
     from mycelos.ledger.entry import Entry
     from mycelos.prove.installation import Installation
 
-COPIED: Final = 200
-"""Entries of the copy that is tampered with."""
-
 LOOKED_AT: Final = 5000
 
 
 def probe_verification(installation: Installation) -> list[Finding]:
-    """L2: verify the ledger that is here, then tamper with a copy of its first entries in every way."""
+    """L2: verify the ledger that is here, then attack a copy of its files in every way that needs no key."""
     layout = installation.layout
-    remembered = remembered_heads(layout)
+    installation_name = installation_of(layout.vault)
+    if installation_name is None and os.path.lexists(layout.ledger):
+        message = f"without the vault's name nobody outside of the data folder can be asked: {layout.vault}"
+        raise CannotShowError(message)
+    remembered = remembered_heads(layout, outside_of(layout, os.environ, installation_name))
     if remembered.unreadable:
         message = f"what {' and '.join(remembered.unreadable)} remembered cannot be read: mycelos db audit verify"
         raise CannotShowError(message)
     try:
-        with LedgerReader(layout.ledger) as reader:
-            result = verify(reader.rows(), remembered.heads)
-            changed = reader.schema_faults()
-            copy = reader.after(-1, COPIED) if result.verdict is not Verdict.BROKEN else []
-    except LedgerError as error:
+        result = verify_ledger(layout.ledger, remembered.evidence).result
+        attacked = attack_copy(layout.ledger) if result.verdict is not Verdict.BROKEN else []
+    except (LedgerError, OSError) as error:
         return [Finding("read the ledger", str(error), held=False)]
-    where = f"; entry {result.fault.seq}" if result.fault else ""
     if result.verdict is Verdict.CANNOT_TELL:
-        message = f"{result.reason}; run mycelos db audit verify once, so that a head is remembered"
+        message = f"{result.reason}; run mycelos db audit verify once, so that a checkpoint is remembered"
         raise CannotShowError(message)
-    findings = [
-        Finding(f"find a fault in the {result.entries} entries here", f"{result.reason}{where}",
-                held=result.verdict is Verdict.HOLDS),
-        Finding("find the table's guards changed", ", ".join(changed) or "as the proxy made them", held=not changed),
-    ]  # fmt: skip
-    return [*findings, *_tamper(copy)] if copy else findings
+    found = Finding(f"find a fault in the {result.entries} entries here", result.reason,
+                    held=result.verdict is Verdict.HOLDS)  # fmt: skip
+    return [found, *attacked]
+
+
+def probe_forks(_installation: Installation) -> list[Finding]:
+    """L2: change the files of a stopped twin, or put old ones back, and start it."""
+    with Twin(1) as twin:
+        twin.stop()
+        with tempfile.TemporaryDirectory(prefix="mycelos-copy-") as name:
+            old, newest = Path(name) / "old", Path(name) / "newest"
+            _copy(twin.layout.ledger, old)
+            twin.restart()
+            twin.stop()
+            _copy(twin.layout.ledger, newest)
+            findings = []
+            for tried, change in (
+                ("go on from an old copy of its ledger", partial(_put_back, twin, old, "ledger.sqlite")),
+                ("go on where ledger.signed is gone", file_of(twin.layout.ledger).unlink),
+                ("go on behind an entry that it has not written", partial(_append_forged, twin)),
+            ):
+                change()
+                findings.append(_refused(twin, tried))
+                _put_back(twin, newest, "ledger.sqlite", "ledger.signed")
+            twin.restart()
+        return [*findings, _gone_on(twin)]
 
 
 def probe_looking(installation: Installation) -> list[Finding]:
@@ -111,7 +140,8 @@ def probe_records(_installation: Installation) -> list[Finding]:
         text = "\n".join(str(tuple(entry)) for entry in entries).encode()
         held = not any(form in text for form in secret_forms(twin.canary.encode()))
         findings.append(Finding("find the credential in the ledger", "not there" if held else "it is there", held))
-        result = verify(entries, {"this probe": Head(entries[-1].seq, entries[-1].leaf_hash)})
+        head = Head(entries[-1].seq, entries[-1].leaf_hash)
+        result = verify_ledger(twin.layout.ledger, {"this probe": head}).result
         return [*findings, Finding("find a fault in that ledger", result.reason, result.verdict is Verdict.HOLDS)]
 
 
@@ -167,35 +197,41 @@ def _same(
     return Finding(f"find {what} that the filter hides", f"{len(shown)} shown of {len(there)}", held=shown == there)
 
 
-def _tamper(copy: list[Entry]) -> list[Finding]:
-    place = len(copy) // 2
-    last = Head(copy[-1].seq, copy[-1].leaf_hash)
-    edited = copy[place]._replace(outcome="tampered")
-    rewritten = _rewritten([*copy[:place], edited, *copy[place + 1 :]])
-    attacks = (
-        ("edit an entry", [*copy[:place], edited, *copy[place + 1 :]], place),
-        ("delete an entry", [*copy[:place], *copy[place + 1 :]], place),
-        ("insert an entry", [*copy[:place], copy[0]._replace(seq=place), *copy[place:]], place),
-        ("exchange two entries", [*copy[:place], *reversed(copy[place:])], place),
-        ("cut the end off", copy[:place], place),
-        ("write everything anew", rewritten, last.seq),
-    )
-    return [_located(what, rows, last, expected) for what, rows, expected in attacks if len(copy) > 2]
+def _copy(ledger: Path, folder: Path) -> None:
+    folder.mkdir()
+    for path in (ledger, file_of(ledger)):
+        shutil.copy2(path, folder)
 
 
-def _located(what: str, rows: list[Entry], remembered: Head, expected: int) -> Finding:
-    result = verify(rows, {"this probe": remembered})
-    if result.fault is None:
-        return Finding(f"{what} in a copy", "it was not noticed", held=False)
-    return Finding(f"{what} in a copy", f"entry {result.fault.seq}: {result.fault.what}",
-                   held=result.fault.seq == expected)  # fmt: skip
+def _put_back(twin: Twin, folder: Path, *names: str) -> None:
+    twin.stop()
+    for path in twin.layout.proxy.glob("ledger.*"):
+        if path.name.startswith(names):
+            path.unlink()
+    for name in names:
+        shutil.copy2(folder / name, twin.layout.proxy)
 
 
-def _rewritten(entries: list[Entry]) -> list[Entry]:
-    head, made = EMPTY, []
-    for entry in entries:
-        linked = entry._replace(prev_hash=head.leaf_hash)
-        sealed = entry_from_row(linked._replace(leaf_hash=computed_hash(linked)))
-        head = Head(sealed.seq, sealed.leaf_hash)
-        made.append(sealed)
-    return made
+def _append_forged(twin: Twin) -> None:
+    """The chain's own next link, as nothing but the key would tell it from a true one."""
+    last = twin.entries()[-1]
+    draft = make_draft(Event.PROXY_HTTP_REQUEST, Phase.FACT, tenant=DEFAULT_TENANT, outcome="ok")
+    with unguarded(twin.layout.ledger) as connection:
+        connection.execute(INSERT, seal(draft, Head(last.seq, last.leaf_hash), last.epoch, last.at, last.mono))
+
+
+def _refused(twin: Twin, tried: str) -> Finding:
+    """Start the twin, which must say that it is its ledger that keeps it from that."""
+    said = twin.log.stat().st_size
+    try:
+        twin.restart()
+    except CannotShowError:
+        text = twin.log.read_bytes()[said:].decode("utf-8", "replace")
+        why = next((line for line in text.splitlines() if "cannot start" in line), "it does not start")
+        return Finding(tried, why, held="ledger" in why)
+    return Finding(tried, "it started", held=False)
+
+
+def _gone_on(twin: Twin) -> Finding:
+    result = verify_ledger(twin.layout.ledger, {}).result
+    return Finding("find a fault in its own files after that", result.reason, held=result.fault is None)

@@ -1,6 +1,6 @@
 """A twin: a real proxy process of the installed code with a data folder of its own, and this process as its gateway.
 
-Its rules open one loopback port, the stand-in's, and nothing else. Folder and process end with it.
+It opens the stand-ins on loopback that it is given, and nothing else. Folder and process end with it.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ import msgspec
 
 from mycelos.configuration.layout import DataLayout
 from mycelos.operator.client import OperatorClient
+from mycelos.prove.object_walk import Look, ask
 from mycelos.prove.outcome import CannotShowError
 from mycelos.proxy.ledger.reader import READ_LIMIT, LedgerReader
 from mycelos.proxy.vault.keys import create_master_key
@@ -32,6 +33,7 @@ from mycelos.wire.operator import StoreCredential
 from mycelos.wire.spawn import ChannelAnswer, ChannelRequest
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from types import TracebackType
 
     from mycelos.ledger.entry import Entry
@@ -39,8 +41,22 @@ if TYPE_CHECKING:
 START_SECONDS: Final = 30.0
 ANSWER_SECONDS: Final = 20.0
 SERVICE: Final = "canary"
-PROGRAM: Final = ("-I", "-m", "mycelos.proxy")
+PROGRAM: Final = "from mycelos.proxy.main import main\nraise SystemExit(main())\n"
 """What the interpreter runs. A test that takes a wall away gives a program of its own."""
+_LOUD: Final = """
+import logging, sys
+logging.Logger.getEffectiveLevel = lambda _logger: logging.DEBUG
+logging.basicConfig(stream=sys.stderr, level=logging.DEBUG)
+"""
+"""Run before it where a twin is loud: every logger of every library is on, and tracebacks are written."""
+_WATCHED: Final = """
+import sys
+from pathlib import Path
+from mycelos.prove.object_walk import serve_beside
+serve_beside(Path(sys.argv[sys.argv.index("--data-dir") + 1]) / "walk.sock")
+"""
+"""Run before it where a twin is watched: it can be asked which of its objects hold a secret."""
+_PIECE: Final = 65536
 
 
 @dataclass(frozen=True)
@@ -57,17 +73,32 @@ class Answer:
 
 
 class Twin:
-    """A proxy with one credential, ``canary``, bound to ``port`` on loopback; ``also_open`` are opened, not bound."""
+    """A proxy with one credential, ``canary``, bound to ``port`` on loopback.
 
-    def __init__(self, port: int, also_open: tuple[int, ...] = ()) -> None:
+    ``also_open`` are ``host:port`` that are opened, not bound. ``dns`` is the port on loopback of the name server that
+    it asks; without one it asks the system's. What it writes is in ``log``; a ``loud`` one writes all that it can. A
+    ``watched`` one can be asked to `look` through its own objects.
+    """
+
+    def __init__(
+        self,
+        port: int,
+        also_open: tuple[str, ...] = (),
+        *,
+        dns: int | None = None,
+        loud: bool = False,
+        watched: bool = False,
+    ) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="mycelos-twin-"))
         self.layout = DataLayout(self.folder)
+        self.log = self.folder / "twin.log"
         self.canary = f"canary-{secrets.token_urlsafe(24)}"
         self.port = port
-        self._opened = (port, *also_open)
-        self._bearer = secrets.token_urlsafe(48)
-        self._control, self._theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self._control.settimeout(ANSWER_SECONDS)
+        self.bearer = secrets.token_urlsafe(48)
+        self._opened = (f"127.0.0.1:{port}", *also_open)
+        self._dns = dns
+        self._program = (_LOUD if loud else "") + (_WATCHED if watched else "") + PROGRAM
+        self._open_control()
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
@@ -98,6 +129,18 @@ class Twin:
         """The operator's door of the twin."""
         return OperatorClient(self.layout)
 
+    @property
+    def pid(self) -> int:
+        """The proxy's process.
+
+        Raises:
+            CannotShowError: it was stopped.
+        """
+        if self._process is None:
+            message = "the twin's proxy was stopped"
+            raise CannotShowError(message)
+        return self._process.pid
+
     def binding(self, port: int) -> Binding:
         """Bearer injection into GET below ``/bound`` at 127.0.0.1."""
         return Binding(
@@ -116,17 +159,38 @@ class Twin:
 
     def gateway(self, method: str, path: str, message: Any = None, *, bearer: str | None = None) -> Answer:
         """One request at the gateway's door, over a connection that the proxy hands over, with its bearer."""
+        headers = [("Authorization", f"Bearer {bearer or self.bearer}"), ("Content-Type", "application/json")]
+        return self._exchange(method, path, headers, None if message is None else json.dumps(message).encode())
+
+    def use(self, url: str, *, with_credential: bool = True, **message: Any) -> Answer:
+        """``url`` by `POST /http`, with GET unless ``message``, the rest of the body, says otherwise."""
+        named = {"inject_credential": SERVICE} if with_credential else {}
+        return self.gateway("POST", "/http", {"method": "GET", "url": url, **named, **message})
+
+    def forward(self, target: str, headers: Sequence[tuple[str, str]] = (), *, method: str = "GET") -> Answer:
+        """``target`` as it is, by `/forward`; ``headers`` stand beside the bearer."""
+        return self._exchange(method, target, [("Authorization", f"Bearer {self.bearer}"), *headers], None)
+
+    def _exchange(self, method: str, target: str, headers: Sequence[tuple[str, str]], body: bytes | None) -> Answer:
         connection = http.client.HTTPConnection("mycelos-proxy", timeout=ANSWER_SECONDS)
         connection.sock = self._connect()
-        headers = {"Authorization": f"Bearer {bearer or self._bearer}", PROTOCOL_HEADER: PROTOCOL_VERSION}
-        body = None if message is None else json.dumps(message).encode()
         try:
-            connection.request(method, path, body, headers | {"Content-Type": "application/json"})
+            # By hand: a header may be given twice, and a target in any form.
+            connection.putrequest(method, target, skip_host=True, skip_accept_encoding=True)
+            named = {name.lower() for name, _ in headers}
+            for name, value in (("Host", "mycelos-proxy"), (PROTOCOL_HEADER, PROTOCOL_VERSION)):
+                if name.lower() not in named:
+                    connection.putheader(name, value)
+            for name, value in headers:
+                connection.putheader(name, value)
+            if body is not None:
+                connection.putheader("Content-Length", str(len(body)))
+            connection.endheaders(body)
             response = connection.getresponse()
             content = response.read()
         except (OSError, http.client.HTTPException) as error:
-            message_ = f"the twin's proxy broke off ({type(error).__name__})"
-            raise CannotShowError(message_) from None
+            message = f"the twin's proxy broke off ({type(error).__name__})"
+            raise CannotShowError(message) from None
         finally:
             connection.close()
         try:
@@ -134,15 +198,45 @@ class Twin:
         except ValueError:
             return Answer(response.status, content.decode("utf-8", "replace"))
 
-    def use(self, url: str, *, with_credential: bool = True) -> Answer:
-        """GET ``url`` by `POST /http`."""
-        message = {"method": "GET", "url": url}
-        return self.gateway("POST", "/http", message | ({"inject_credential": SERVICE} if with_credential else {}))
+    def everything(
+        self, method: str, target: str, headers: Sequence[tuple[str, str]] = (), message: Any = None
+    ) -> bytes:
+        """All bytes that the door answers one request with, however they end."""
+        body = b"" if message is None else json.dumps(message).encode()
+        own = (
+            ("Host", "mycelos-proxy"),
+            ("Connection", "close"),
+            ("Authorization", f"Bearer {self.bearer}"),
+            (PROTOCOL_HEADER, PROTOCOL_VERSION),
+            ("Content-Length", str(len(body))),
+        )
+        lines = [f"{method} {target} HTTP/1.1", *(f"{name}: {value}" for name, value in (*own, *headers)), "", ""]
+        found = b""
+        with self._connect() as connection:
+            try:
+                connection.sendall("\r\n".join(lines).encode("latin-1") + body)
+                while piece := connection.recv(_PIECE):
+                    found += piece
+            except ConnectionError:
+                # Cut: what came before is the answer.
+                return found
+            except OSError as error:
+                message = f"the twin's proxy did not end its answer ({type(error).__name__})"
+                raise CannotShowError(message) from None
+        return found
 
-    def entries(self) -> list[Entry]:
-        """The twin's ledger, from its first entry."""
+    def entries(self, after: int = -1) -> list[Entry]:
+        """The twin's ledger, from its first entry or from the one after ``after``."""
         with LedgerReader(self.layout.ledger) as reader:
-            return reader.after(-1, READ_LIMIT)
+            return reader.after(after, READ_LIMIT)
+
+    def look(self) -> Look:
+        """Which objects of the proxy hold the canary in any form, at this moment."""
+        try:
+            return ask(self.folder / "walk.sock", self.canary, ANSWER_SECONDS)
+        except OSError:
+            message = "the twin does not look through its own objects"
+            raise CannotShowError(message) from None
 
     def stop(self) -> None:
         """End the proxy, gracefully if it can; its folder stays until `close`."""
@@ -155,12 +249,27 @@ class Twin:
                 self._process.wait()
             self._process = None
 
+    def restart(self) -> None:
+        """End the proxy and start another one on its folder.
+
+        Raises:
+            CannotShowError: it does not start.
+        """
+        self.stop()
+        self._control.close()
+        self._open_control()
+        self._start()
+
     def close(self) -> None:
         """End everything and remove the folder."""
         self.stop()
         self._control.close()
         self._theirs.close()
         shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _open_control(self) -> None:
+        self._control, self._theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._control.settimeout(ANSWER_SECONDS)
 
     def _start(self) -> None:
         ready, ready_of_proxy = os.pipe2(os.O_CLOEXEC)
@@ -169,18 +278,20 @@ class Twin:
         environment = {
             "LANG": "C.UTF-8",
             "PATH": "/usr/local/bin:/usr/bin:/bin",
-            "MYCELOS_PROXY_TOKEN": self._bearer,
-            "MYCELOS_EGRESS_OPEN": ",".join(f"127.0.0.1:{port}" for port in self._opened),
+            "MYCELOS_PROXY_TOKEN": self.bearer,
+            "MYCELOS_EGRESS_OPEN": ",".join(self._opened),
         }
-        with os.fdopen(ready, "rb") as stream:
+        if self._dns is not None:
+            environment["MYCELOS_DNS"] = f"127.0.0.1:{self._dns}"
+        with os.fdopen(ready, "rb") as stream, self.log.open("ab") as log:
             try:
                 self._process = subprocess.Popen(
-                    [sys.executable, *PROGRAM, *flags],
+                    [sys.executable, "-I", "-c", self._program, *flags],
                     env=environment,
                     pass_fds=descriptors,
                     stdin=subprocess.DEVNULL,
-                    stdout=subprocess.DEVNULL,
-                    stderr=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
                 )
             finally:
                 os.close(ready_of_proxy)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from mycelos.prove.outcome import CannotShowError, Finding
 from mycelos.sandbox.errors import SandboxRefused
 from mycelos.sandbox.probe import ProbeReport, gateway_probes, run_probes
+from mycelos.sandbox.profiles import AGENT, TOOLS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,9 +38,12 @@ def probe_gateway_walls(installation: Installation) -> list[Finding]:
 
 
 def probe_sandbox(_installation: Installation) -> list[Finding]:
-    """B1: every attack from inside a run."""
-    report = _attack(run_probes)
-    return _refusals(report) if isinstance(report, Finding) else _summary(report, "a run")
+    """B1: every attack from inside a run, and from inside the sandbox of ordinary programs."""
+    findings = []
+    for profile, who in ((AGENT, "a run"), (TOOLS, "a program")):
+        report = _attack(partial(run_probes, profile))
+        findings += _refusals(report) if isinstance(report, Finding) else _summary(report, who)
+    return findings
 
 
 def _attack(attack: Callable[[], ProbeReport]) -> ProbeReport | Finding:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from typing import Any, Final, NoReturn
 
 import msgspec
@@ -40,8 +41,8 @@ def header(scope: Scope, name: str) -> str | None:
     return values[0].decode("latin-1") if values else None
 
 
-async def read_body(receive: Receive, limit: int) -> bytes:
-    """The whole body.
+async def read_body(receive: Receive, limit: int, count: Callable[[int], None] | None = None) -> bytes:
+    """The whole body; ``count`` is told the size of each piece, and may refuse it.
 
     Raises:
         Refusal: `too_large`, or `invalid_request` where it takes too long.
@@ -55,6 +56,8 @@ async def read_body(receive: Receive, limit: int) -> bytes:
                 size += len(piece)
                 if size > limit:
                     refuse_large(limit)
+                if count is not None:
+                    count(len(piece))
                 pieces.append(piece)
     except TimeoutError:
         raise Refusal(ProblemCode.INVALID_REQUEST, "The body took too long to arrive.", "Send it at once.") from None
@@ -80,6 +83,51 @@ async def body_pieces(receive: Receive) -> AsyncIterator[bytes]:
             yield message["body"]
         if not message.get("more_body"):
             return
+
+
+class Caller:
+    """Who waits for an answer. Its going away is noticed also while nothing is sent to it."""
+
+    def __init__(self, receive: Receive) -> None:
+        self._receive = receive
+        self._is_read = asyncio.Event()
+
+    async def body_pieces(self) -> AsyncIterator[bytes]:
+        """The request's body as it arrives; raises as the function of this name."""
+        async for piece in body_pieces(self._receive):
+            yield piece
+        self.leave_body()
+
+    def leave_body(self) -> None:
+        """Nothing more of the request's body is read."""
+        self._is_read.set()
+
+    @asynccontextmanager
+    async def waiting(self) -> AsyncIterator[None]:
+        """A block that ends as soon as the caller is gone, once its body is read or left.
+
+        Raises:
+            DisconnectedError: it is gone.
+        """
+        block = asyncio.timeout(None)
+        try:
+            async with block:
+                watch = asyncio.get_running_loop().create_task(self._watch(block))
+                try:
+                    yield
+                finally:
+                    watch.cancel()
+                    await asyncio.wait([watch])
+        except TimeoutError:
+            if not block.expired():
+                raise
+            raise DisconnectedError from None
+
+    async def _watch(self, block: asyncio.Timeout) -> None:
+        await self._is_read.wait()
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+        block.reschedule(asyncio.get_running_loop().time())
 
 
 async def answer_head(send: Send, status: int, headers: Sequence[tuple[bytes, bytes]]) -> None:

@@ -1,124 +1,30 @@
-"""The vault's database: its tables, and one SQLite file worked on by one thread.
-
-No secret stands in a plain column. Rows that are not sealed by encryption carry ``row_mac``, a MAC over their
-columns under a key that only the master key opens (`mycelos.proxy.vault.envelope.SlotKeys`).
-"""
+"""The vault's database: one SQLite file, worked on by one thread, each piece of work in a transaction of its own."""
 
 from __future__ import annotations
 
 import asyncio
 import fcntl
 import os
+import sqlite3
 import stat
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import sqlalchemy as sa
 
+from mycelos.configuration.plain_file import demand_plain_beside
+from mycelos.proxy.database_thread import DatabaseThread, Watcher
+from mycelos.proxy.own_schema import demand_own_schema
+from mycelos.proxy.tables import KEY_SLOTS, METADATA, REVISION, REVISIONS
 from mycelos.proxy.vault.errors import VaultError
 from mycelos.wire.problems import ProblemCode, Refusal
 
 Result = TypeVar("Result")
 
-REVISION: Final = "0001"
-"""The newest revision in `mycelos.proxy.migrations`; Alembic is imported only where a file has another."""
-
-METADATA: Final = sa.MetaData()
-
-
-def _table(name: str, *columns: sa.schema.SchemaItem) -> sa.Table:
-    return sa.Table(name, METADATA, *columns, sqlite_strict=True)
-
-
-def _text(name: str, *arguments: sa.schema.SchemaItem, nullable: bool = False, key: bool = False) -> sa.Column[str]:
-    return sa.Column(name, sa.Text, *arguments, nullable=nullable, primary_key=key)
-
-
-def _bytes(name: str) -> sa.Column[bytes]:
-    return sa.Column(name, sa.LargeBinary, nullable=False)
-
-
-def _kid() -> sa.Column[str]:
-    return _text("kid", sa.ForeignKey("key_slots.kid"))
-
-
-KEY_SLOTS: Final = _table(
-    "key_slots",
-    _text("kid", key=True),
-    _text("tenant_id"),
-    _text("kdf"),
-    _bytes("wrapped_root"),
-    # How many keys this slot has wrapped: random nonces are good for a bounded number.
-    sa.Column("wraps", sa.Integer, nullable=False),
-    _text("created_at"),
-    _text("retired_at", nullable=True),
-)
-
-WRAPPED_KEYS: Final = _table(
-    "wrapped_keys",
-    _text("id", key=True),
-    _text("tenant_id"),
-    _text("name"),
-    _kid(),
-    _bytes("wrapped_key"),
-    _text("created_at"),
-    _text("retired_at", nullable=True),
-)
-sa.Index(
-    "wrapped_keys_in_use",
-    WRAPPED_KEYS.c.tenant_id,
-    WRAPPED_KEYS.c.name,
-    unique=True,
-    sqlite_where=WRAPPED_KEYS.c.retired_at.is_(None),
-    postgresql_where=WRAPPED_KEYS.c.retired_at.is_(None),
-)
-
-CREDENTIALS: Final = _table(
-    "credentials",
-    _text("id", key=True),
-    _text("tenant_id"),
-    _text("service"),
-    sa.Column("version", sa.Integer, nullable=False),
-    _text("created_at"),
-    # Written lazily and outside row_mac: what it says of the past protects nothing.
-    _text("last_used_at", nullable=True),
-    _kid(),
-    _bytes("row_mac"),
-    sa.UniqueConstraint("tenant_id", "service"),
-)
-
-CREDENTIAL_VERSIONS: Final = _table(
-    "credential_versions",
-    _text("credential_id", sa.ForeignKey("credentials.id", ondelete="CASCADE"), key=True),
-    sa.Column("version", sa.Integer, primary_key=True),
-    _text("tenant_id"),
-    _text("label"),
-    _text("bindings"),
-    _text("created_at"),
-    _kid(),
-    _bytes("wrapped_key"),
-    _bytes("payload"),
-)
-
-EGRESS_RULES: Final = _table(
-    "egress_rules",
-    _text("id", key=True),
-    _text("tenant_id"),
-    _text("method"),
-    _text("scheme"),
-    # An exact host, or "*" for every public one.
-    _text("host"),
-    sa.Column("port", sa.Integer, nullable=False),
-    _text("created_at"),
-    _kid(),
-    _bytes("row_mac"),
-    sa.UniqueConstraint("tenant_id", "method", "scheme", "host", "port"),
-)
-
-# The table that Alembic keeps, so that a fresh file needs no Alembic.
-REVISIONS: Final = _table("alembic_version", _text("version_num", key=True))
+_BUSY: Final = "SQLITE_BUSY"
+_NOT_TEXT: Final = "something that is not UTF-8"
 
 
 class Database:
@@ -126,9 +32,10 @@ class Database:
 
     def __init__(self, path: Path, engine: sa.Engine, lock: int) -> None:
         self.path = path
+        self._watcher: Watcher | None = None
         self._engine = engine
         self._lock = lock
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="vault")
+        self._thread = DatabaseThread("vault")
 
     @classmethod
     def open(cls, path: Path, before_upgrade: Callable[[sa.Connection], None]) -> Database:
@@ -138,9 +45,10 @@ class Database:
             VaultError: wrong mode or owner, another process has it open, damaged, or of a newer Mycelos.
         """
         prepare_folder(path.parent)
-        lock = _take_lock(path.with_name(path.name + ".lock"))
+        lock = take_lock(path)
         try:
             _create_file(path)
+            _demand_plain(path)
             engine = make_engine(path)
             database = cls(path, engine, lock)
         except BaseException:
@@ -156,9 +64,35 @@ class Database:
             raise
         return database
 
-    def run_now(self, work: Callable[[sa.Connection], Result]) -> Result:
+    @classmethod
+    def look(cls, path: Path, work: Callable[[sa.Connection], Result]) -> Result:
+        """What ``work`` reads in a file that is there, as it stands: nothing is brought up to date.
+
+        Raises:
+            VaultError: wrong mode or owner, another process has it open, or tables that Mycelos does not make.
+            Refusal: `vault_unavailable`; the file cannot be read.
+        """
+        _demand_private(path.parent, 0o700)
+        _demand_private(path, 0o600)
+        _demand_plain(path)
+        database = cls(path, make_engine(path), take_lock(path))
+
+        def look(connection: sa.Connection) -> Result:
+            demand_own_schema(connection.exec_driver_sql, path)
+            return work(connection)
+
+        try:
+            return database.run_now(look)
+        finally:
+            database.close()
+
+    def watch(self, watcher: Watcher) -> None:
+        """From here on, ``watcher`` settles every transaction."""
+        self._watcher = watcher
+
+    def run_now(self, work: Callable[[sa.Connection], Result], then: Callable[[Result], None] | None = None) -> Result:
         """Run ``work`` and wait for it: for start-up and the command line, never on an event loop."""
-        return self._thread.submit(self._transact, work, None).result()
+        return self.submit(work, then).result()
 
     def submit(
         self, work: Callable[[sa.Connection], Result], then: Callable[[Result], None] | None = None
@@ -176,6 +110,44 @@ class Database:
         """
         return await asyncio.shield(asyncio.wrap_future(self.submit(work, then)))
 
+    async def alone(self, job: Callable[[], Result]) -> Result:
+        """Run ``job`` on the database's thread, where it calls `transact` and `checkpoint`; nothing comes between.
+
+        Once begun it ends, also when the caller is cancelled.
+        """
+        return await asyncio.shield(asyncio.wrap_future(self._thread.submit(job)))
+
+    def alone_now(self, job: Callable[[], Result]) -> Result:
+        """The same, waiting: for start-up and the command line, never on an event loop."""
+        return self._thread.submit(job).result()
+
+    def transact(self, work: Callable[[sa.Connection], Result]) -> Result:
+        """Run ``work`` here and now, in a transaction of its own; for a job of `alone`.
+
+        Raises:
+            Refusal: `vault_unavailable`; nothing of ``work`` is kept.
+        """
+        return self._transact(work, None)
+
+    def checkpoint(self) -> None:
+        """Bring the write-ahead log into the file and empty it; for a job of `alone`.
+
+        Afterwards nothing that was overwritten, and nothing whose commit failed, can come back out of the log.
+
+        Raises:
+            Refusal: `vault_unavailable`; both are as they were.
+        """
+        try:
+            connection = self._engine.raw_connection()
+            try:
+                (is_busy, _, _) = connection.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            finally:
+                connection.close()
+        except sqlite3.Error as error:
+            raise self._unavailable(error.sqlite_errorname) from None
+        if is_busy:
+            raise self._unavailable(_BUSY)
+
     def close(self) -> None:
         """Wait for the work in hand and close the file."""
         self._thread.shutdown(wait=True)
@@ -183,11 +155,22 @@ class Database:
         os.close(self._lock)
 
     def _transact(self, work: Callable[[sa.Connection], Result], then: Callable[[Result], None] | None) -> Result:
+        watcher, step = self._watcher, None
         try:
             with self._engine.begin() as connection:
                 result = work(connection)
+                if watcher is not None:
+                    step = watcher.settle(connection)
         except sa.exc.DBAPIError as error:
             raise self._unavailable(getattr(error.orig, "sqlite_errorname", "an unknown error")) from None
+        except sqlite3.Error as error:
+            # From the pragmas of a new connection, which SQLAlchemy does not look at.
+            raise self._unavailable(getattr(error, "sqlite_errorname", "an unknown error")) from None
+        except UnicodeDecodeError:
+            # The driver quotes what it found in a damaged file, and cannot.
+            raise self._unavailable(_NOT_TEXT) from None
+        if watcher is not None and step is not None:
+            watcher.take(step)
         if then is not None:
             then(result)
         return result
@@ -221,6 +204,9 @@ def make_engine(path: Path) -> sa.Engine:
             # Deleted rows are overwritten: a wrapped key that is gone shall be gone.
             "secure_delete = ON",
             "trusted_schema = OFF",
+            # The rows that a transaction has changed are noted in memory, and also where a REPLACE removes one.
+            "temp_store = MEMORY",
+            "recursive_triggers = ON",
         ):
             connection.execute(f"PRAGMA {pragma}")
 
@@ -252,7 +238,24 @@ def _demand_private(path: Path, mode: int) -> None:
         raise VaultError(detail=f"{path} may be opened by other users.", next_step=f"Run: chmod {mode:o} {path}")
 
 
-def _take_lock(path: Path) -> int:
+def _demand_plain(path: Path) -> None:
+    """SQLite would wait for a FIFO, in the place of the file or beside it."""
+    odd = None if stat.S_ISREG(path.lstat().st_mode) else path
+    try:
+        demand_plain_beside(path)
+    except OSError as error:
+        odd = error.filename
+    if odd is not None:
+        raise VaultError(detail=f"{odd} is not a regular file.", next_step="Move it away.")
+
+
+def take_lock(vault: Path) -> int:
+    """Take the vault at this path for one process; the descriptor that holds it until it is closed.
+
+    Raises:
+        VaultError: another process has it.
+    """
+    path = vault.with_name(vault.name + ".lock")
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -274,23 +277,24 @@ def _create_file(path: Path) -> None:
 
 
 def _prepare(connection: sa.Connection, path: Path, before_upgrade: Callable[[sa.Connection], None]) -> None:
-    tables = set(sa.inspect(connection).get_table_names())
-    if not tables:
+    if not connection.exec_driver_sql("SELECT count(*) FROM sqlite_master").scalar():
         # A new file, or one whose making was cut short before its one transaction ended.
         METADATA.create_all(connection)
         connection.execute(REVISIONS.insert().values(version_num=REVISION))
         return
-    if connection.exec_driver_sql("PRAGMA quick_check(1)").scalar() != "ok":
+    # The whole check, indexes included: one that misses a row would hide it from a search, and not from the state.
+    if connection.exec_driver_sql("PRAGMA integrity_check(1)").scalar() != "ok":
         raise VaultError(
             detail=f"The vault {path} is damaged.", next_step="Put back a copy of the data folder that is sound."
         )
-    if not {REVISIONS.name, KEY_SLOTS.name} <= tables:
+    if not {REVISIONS.name, KEY_SLOTS.name} <= set(sa.inspect(connection).get_table_names()):
         raise VaultError(
             detail=f"{path} is not a vault of Mycelos.", next_step="Move it away, or name another data folder."
         )
-    revision = connection.scalar(sa.select(REVISIONS.c.version_num))
+    revision = demand_own_schema(connection.exec_driver_sql, path)
     before_upgrade(connection)
     if revision != REVISION:
         from mycelos.proxy.migrations import upgrade  # noqa: PLC0415 - Alembic is seldom needed and large
 
         upgrade(connection, path, revision)
+        demand_own_schema(connection.exec_driver_sql, path)

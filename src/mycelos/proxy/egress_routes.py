@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import base64
 import binascii
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 import msgspec
 
 from mycelos.proxy import asgi
+from mycelos.proxy.body_budget import BodyBudget
+from mycelos.proxy.egress.approval_check import WAITING_BODY_LIMIT
 from mycelos.proxy.egress.call import EgressCall
 from mycelos.proxy.egress.http_client import Deadlines
 from mycelos.wire import egress as messages
@@ -36,38 +39,47 @@ _TEXT_LIMIT: Final = 256
 class EgressRoutes:
     """The two routes, over one pipeline."""
 
-    def __init__(self, pipeline: EgressPipeline) -> None:
+    def __init__(self, pipeline: EgressPipeline, budget: BodyBudget | None = None) -> None:
         self._pipeline = pipeline
+        self._budget = budget or BodyBudget()
 
     async def http(self, _scope: Scope, receive: Receive, send: Send) -> None:
         """One request as JSON, its answer as JSON."""
-        wanted = decode_json(await asgi.read_body(receive, CALL_LIMIT), messages.HttpCall, "request")
-        exchange = await self._pipeline.open(_call_from_message(wanted))
-        problem: Refusal | None = None
-        try:
-            body = await _read_up_to(exchange, ANSWER_LIMIT)
-        except Refusal as refusal:
-            problem = refusal
-            raise
-        finally:
-            await exchange.close(problem)
+        with self._budget.keeping() as count:
+            wanted = decode_json(await asgi.read_body(receive, CALL_LIMIT, count), messages.HttpCall, "request")
+            caller = asgi.Caller(receive)
+            caller.leave_body()
+            async with caller.waiting(), self._pipeline.open(_call_from_message(wanted)) as exchange:
+                body = await _read_up_to(exchange, ANSWER_LIMIT)
         await asgi.answer_json(send, _answer(exchange, body))
 
     async def forward(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request passed on as it streams, its answer too."""
-        exchange = await self._pipeline.open(_call_from_scope(scope, receive))
-        problem: Refusal | None = None
-        try:
+        caller = asgi.Caller(receive)
+        call = _call_from_scope(scope, caller)
+        with self._budget.keeping() as count:
+            if call.body is not None and self._pipeline.shows_person(call):
+                # What a person decides is held whole, and a body is then not streamed.
+                body = await asgi.read_body(receive, WAITING_BODY_LIMIT, count)
+                caller.leave_body()
+                call = replace(call, body=body, length=len(body))
+            # Once the head is out, a refusal shows as an answer that is cut short: so what ends the answer, be it the
+            # head or a piece, waits until the outcome is on record.
+            last = b""
+            async with caller.waiting(), self._pipeline.open(call) as exchange:
+                caller.leave_body()
+                left = exchange.length
+                if left != 0:
+                    await asgi.answer_head(send, exchange.status, exchange.headers)
+                async for piece in exchange.body():
+                    left = None if left is None else left - len(piece)
+                    if left == 0:
+                        last = piece
+                    else:
+                        await asgi.answer_piece(send, piece, more=True)
+        if exchange.length == 0:
             await asgi.answer_head(send, exchange.status, exchange.headers)
-            async for piece in exchange.body():
-                await asgi.answer_piece(send, piece, more=True)
-        except Refusal as refusal:
-            # The head is out: what is missing shows as an answer that is cut short.
-            problem = refusal
-            raise
-        finally:
-            await exchange.close(problem)
-        await asgi.answer_piece(send, b"", more=False)
+        await asgi.answer_piece(send, last, more=False)
 
 
 def _call_from_message(wanted: messages.HttpCall) -> EgressCall:
@@ -89,6 +101,7 @@ def _call_from_message(wanted: messages.HttpCall) -> EgressCall:
         agent=wanted.agent or "",
         purpose=wanted.purpose or "",
         door="http",
+        approval=wanted.approval or "",
         deadlines=Deadlines(first_byte=seconds, idle=seconds, total=seconds),
     )
 
@@ -117,7 +130,7 @@ def _encode(text: str) -> bytes:
         ) from None
 
 
-def _call_from_scope(scope: Scope, receive: Receive) -> EgressCall:
+def _call_from_scope(scope: Scope, caller: asgi.Caller) -> EgressCall:
     path = scope["raw_path"].decode("latin-1").removeprefix(_PREFIX)
     scheme, separator, rest = path.partition("/")
     if scheme not in {"http", "https"} or not separator:
@@ -129,18 +142,25 @@ def _call_from_scope(scope: Scope, receive: Receive) -> EgressCall:
     query = scope["query_string"].decode("latin-1")
     length = asgi.header(scope, "content-length")
     has_body = length not in {None, "0"} or asgi.header(scope, "transfer-encoding") is not None
+    if not has_body:
+        caller.leave_body()
+    size = int(length) if has_body and length is not None else None
+    if size is not None and size > STREAM_LIMIT:
+        # Before anything is sent: what is announced need not be counted.
+        asgi.refuse_large(STREAM_LIMIT)
     return EgressCall(
         method=scope["method"],
         url=f"{scheme}://{rest}?{query}" if query else f"{scheme}://{rest}",
         headers=scope["headers"],
-        body=_bounded(asgi.body_pieces(receive)) if has_body else None,
-        length=int(length) if has_body and length is not None else None,
+        body=_bounded(caller.body_pieces()) if has_body else None,
+        length=size,
         service=_own_header(scope, messages.FORWARD_CREDENTIAL) or None,
         inject_as=_own_header(scope, messages.FORWARD_INJECT_AS) or None,
         run=_own_header(scope, messages.FORWARD_RUN),
         agent=_own_header(scope, messages.FORWARD_AGENT),
         purpose=_own_header(scope, messages.FORWARD_PURPOSE),
         door="forward",
+        approval=_own_header(scope, messages.FORWARD_APPROVAL),
     )
 
 

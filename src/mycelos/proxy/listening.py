@@ -6,12 +6,17 @@ import ipaddress
 import socket
 from contextlib import suppress
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from mycelos.configuration.environment import ConfigurationError
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
 _UNIX: Final = "unix:"
 _BACKLOG: Final = 256
+CONTAINER_MARKERS: Final = (Path("/.dockerenv"), Path("/run/.containerenv"))
+"""Files that Docker and Podman put into each container."""
 
 
 def bind(text: str) -> socket.socket:
@@ -30,6 +35,13 @@ def bind(text: str) -> socket.socket:
 def tcp_port(text: str | None) -> int | None:
     """The port of an ``address:port``, or None for a unix path or nothing."""
     return None if text is None or text.startswith(_UNIX) else _split(text)[1]
+
+
+def is_in_container(text: str | None, markers: Sequence[Path] = CONTAINER_MARKERS) -> bool:
+    """Whether the proxy serves a gateway in another container: it listens beyond loopback, and a marker is there."""
+    if text is None or text.startswith(_UNIX) or _split(text)[0].is_loopback:
+        return False
+    return any(marker.exists() for marker in markers)
 
 
 def _bind_unix(path: Path) -> socket.socket:

@@ -59,13 +59,21 @@ def quiet_loop(loop: asyncio.AbstractEventLoop) -> None:
 
 
 def _name_error(kind: type[BaseException], _error: BaseException, traceback: TracebackType | None) -> None:
-    place = "an unknown place"
-    while traceback is not None:
-        place = f"{traceback.tb_frame.f_globals.get('__name__')}:{traceback.tb_lineno}"
-        traceback = traceback.tb_next
-    _log.critical("stopped by %s at %s", kind.__name__, place)
+    _log.critical("stopped by %s at %s", kind.__name__, _place(traceback))
 
 
 def _name_loop_error(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
     error = context.get("exception")
-    _log.error("the event loop met %s", "an error" if error is None else type(error).__name__)
+    if error is None:
+        _log.error("the event loop met an error")
+    else:
+        _log.error("the event loop met %s at %s", type(error).__name__, _place(error.__traceback__))
+
+
+def _place(traceback: TracebackType | None) -> str:
+    """The module and line where it was raised: no text of an error, which may quote what was sent."""
+    place = "an unknown place"
+    while traceback is not None:
+        place = f"{traceback.tb_frame.f_globals.get('__name__')}:{traceback.tb_lineno}"
+        traceback = traceback.tb_next
+    return place

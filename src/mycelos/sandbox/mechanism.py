@@ -39,7 +39,11 @@ class Sandbox:
         """The plan of one process."""
         return build_plan(
             profile=profile,
-            filter_program=compile_filter(profile.filter_kind),
+            filter_program=compile_filter(
+                profile.filter_kind,
+                has_own_group=user is not None,
+                has_namespaces=self.mechanism is Mechanism.BUBBLEWRAP,
+            ),
             mechanism=self.mechanism,
             handled=landlock.handled_by(self.abi),
             installation=self.installation,

@@ -20,12 +20,13 @@ import msgspec
 
 from mycelos.configuration.layout import DataLayout
 from mycelos.sandbox import process
-from mycelos.sandbox.attacks import AGENT_ATTACKS, GATEWAY_ATTACKS, Attack, Outcome, Targets, attempt_all
+from mycelos.sandbox.attacks import AGENT_ATTACKS, GATEWAY_ATTACKS, TOOLS_ATTACKS
+from mycelos.sandbox.attempt import Attack, Order, Outcome, Targets, attempt_all
 from mycelos.sandbox.confine import confine_gateway
 from mycelos.sandbox.errors import Layer, SandboxRefused
 from mycelos.sandbox.mechanism import RunUsers, Sandbox, choose_sandbox, start_test
 from mycelos.sandbox.plan import Mechanism, RunModule
-from mycelos.sandbox.profiles import AGENT
+from mycelos.sandbox.profiles import AGENT, TOOLS, SandboxProfile
 from mycelos.sandbox.status import check_status, encode_refusal
 from mycelos.sandbox.workspace import open_workspace
 
@@ -34,6 +35,9 @@ if TYPE_CHECKING:
 
 OPEN_UNDER_LANDLOCK: Final = frozenset({"status-outside"})
 """Landlock does not cover stat(2): without namespaces a run learns that a file exists, and its size."""
+PROGRAMS_OPEN_UNDER_LANDLOCK: Final = OPEN_UNDER_LANDLOCK | {"enter-outside"}
+"""Nor chdir(2), which programs need for folders of their own: they learn that a folder exists."""
+PROBED_PROFILES: Final = {"agent": AGENT, "tools": TOOLS}
 
 _ANSWER_SECONDS: Final = 30.0
 _CONTAINER_ENGINE: Final = "/var/run/docker.sock"
@@ -63,14 +67,14 @@ class ProbeReport(msgspec.Struct, frozen=True):
         return all(result.as_promised for result in self.results)
 
 
-def run_probes() -> ProbeReport:
-    """Choose the sandbox as the spawner does and attack it from inside a run of the profile `agent`.
+def run_probes(profile: SandboxProfile = AGENT) -> ProbeReport:
+    """Choose the sandbox as the spawner does and attack it from inside a process of the profile.
 
     Raises:
         SandboxRefused: no sandbox can be made here.
     """
     sandbox = choose_sandbox(start_test)
-    return probe_sandbox(sandbox)
+    return probe_sandbox(sandbox, profile)
 
 
 def self_test(sandbox: Sandbox) -> None:
@@ -88,13 +92,17 @@ def self_test(sandbox: Sandbox) -> None:
         )
 
 
-def probe_sandbox(sandbox: Sandbox) -> ProbeReport:
-    """Attack a run of the profile `agent` from inside."""
+def probe_sandbox(sandbox: Sandbox, profile: SandboxProfile = AGENT) -> ProbeReport:
+    """Attack from inside a process of the profile."""
     user = RunUsers().take()
-    promised_open = OPEN_UNDER_LANDLOCK if sandbox.mechanism is Mechanism.LANDLOCK else frozenset[str]()
+    has_programs = profile.has_programs
+    attacks = TOOLS_ATTACKS if has_programs else AGENT_ATTACKS
+    promised_open = frozenset[str]()
+    if sandbox.mechanism is Mechanism.LANDLOCK:
+        promised_open = PROGRAMS_OPEN_UNDER_LANDLOCK if has_programs else OPEN_UNDER_LANDLOCK
     with _targets() as targets, tempfile.TemporaryDirectory(prefix="mycelos-probe-") as folder:
         workspace = open_workspace(Path(folder), user)
-        plan = sandbox.plan(AGENT, workspace.place, RunModule("mycelos.sandbox.attacks"), user)
+        plan = sandbox.plan(profile, workspace.place, RunModule("mycelos.sandbox.attacks"), user)
         ours, theirs = socket.socketpair()
         with ours:
             with theirs:
@@ -102,15 +110,15 @@ def probe_sandbox(sandbox: Sandbox) -> ProbeReport:
             workspace.close()
             try:
                 confined.wait_armed()
-                outcomes = _converse(ours, targets, confined)
+                outcomes = _converse(ours, Order(tuple(attack.name for attack in attacks), targets), confined)
             finally:
                 confined.end()
                 confined.close()
     return _report(
-        "agent",
+        profile.name,
         mechanism=sandbox.mechanism.value,
         passed_over=sandbox.passed_over,
-        attacks=AGENT_ATTACKS,
+        attacks=attacks,
         outcomes=outcomes,
         promised_open=promised_open,
     )
@@ -147,7 +155,7 @@ def _in_confined_child(data_directory: Path, targets: Targets) -> list[Outcome]:
     if child == 0:
         try:
             # What it makes of its own is below the one folder that it may write.
-            os.chdir(data_directory / "gateway")
+            os.chdir(DataLayout(data_directory).gateway)
             confine_gateway(data_directory, [writer])
             answer = msgspec.json.encode(attempt_all(GATEWAY_ATTACKS, targets))
             os.write(writer, answer)
@@ -167,9 +175,9 @@ def _in_confined_child(data_directory: Path, targets: Targets) -> list[Outcome]:
         raise died from None
 
 
-def _converse(ours: socket.socket, targets: Targets, confined: process.ConfinedProcess) -> list[Outcome]:
-    order = msgspec.json.encode(targets)
-    ours.sendall(struct.pack("!I", len(order)) + order)
+def _converse(ours: socket.socket, order: Order, confined: process.ConfinedProcess) -> list[Outcome]:
+    text = msgspec.json.encode(order)
+    ours.sendall(struct.pack("!I", len(text)) + text)
     answer = bytearray()
     while True:
         ready, _, _ = select.select([ours], [], [], _ANSWER_SECONDS)

@@ -9,17 +9,22 @@ Layout of the records: https://docs.kernel.org/userspace-api/seccomp_filter.html
 from __future__ import annotations
 
 import errno
+import fcntl
 import functools
 import os
 import struct
 from enum import StrEnum
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import seccompy
 from seccompy.syscalls import AARCH64_SYSCALLS, X86_64_SYSCALLS
 
+from mycelos.sandbox import call_arguments
 from mycelos.sandbox.errors import Layer, SandboxRefused
-from mycelos.sandbox.system_calls import COMMON, PROGRAMS, SERVING
+from mycelos.sandbox.system_calls import ATTRIBUTES, COMMON, EXTENDED_ATTRIBUTES, PROGRAMS, SCHEDULING, SERVING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 CLONE_VM: Final = 0x0000_0100
 CLONE_THREAD: Final = 0x0001_0000
@@ -38,8 +43,13 @@ _SOCK_STREAM: Final = 1
 _SOCK_TYPE: Final = 0xF
 # Asking and setting what concerns a descriptor itself; any other ioctl may drive a device or a terminal.
 _HARMLESS_IOCTLS: Final = (0x5401, 0x5413, 0x541B, 0x5421, 0x5450, 0x5451)
-_INJECTING_IOCTLS: Final = (0x5412, 0x541C, 0x5423)
-"""TIOCSTI, TIOCLINUX, TIOCSETD: typing into the terminal of whoever started us."""
+_LASTING_IOCTLS: Final = (0x5412, 0x541C, 0x5423, 0x540C, 0x5452, 0x8901, 0x8902)
+"""TIOCSTI, TIOCLINUX, TIOCSETD: typing into the terminal of whoever started us; TIOCEXCL: keeping others from it;
+FIOASYNC, FIOSETOWN, SIOCSPGRP: signals on input, to a process of our choice."""
+_IOCTL_KIND: Final = 0xFFFF_FF00
+_TERMINAL_IOCTLS: Final = 0x5400
+_COPYING_IOCTLS: Final = (0x4004_9409, 0x4020_940D)
+"""FICLONE, FICLONERANGE. Others change what belongs to a file, and need no right to write it."""
 _NAMING_PRCTLS: Final = (15, 16, 0x53564D41)
 """PR_SET_NAME, PR_GET_NAME, PR_SET_VMA: names of threads and of memory."""
 
@@ -89,13 +99,28 @@ class _Builder:
             self.filter.errno(name, error, args=list(conditions) or None)
 
 
-def _common(build: _Builder) -> None:
+def _common(build: _Builder, forbidden_mode: int) -> None:
     build.allow_all(COMMON)
+    for name, (flags, mode) in call_arguments.OPENING.items():
+        build.refuse(name, errno.EPERM, _masked(flags, call_arguments.NEITHER, call_arguments.NEITHER))
+        build.allow(name, _masked(flags, call_arguments.CREATION_FLAGS, 0))
+        build.allow(name, _masked(mode, forbidden_mode, 0))
+    for name, mode in call_arguments.MAKING.items():
+        build.allow(name, _masked(mode, forbidden_mode, 0))
+    # Its mode is behind a pointer; callers fall back to openat(2).
+    build.refuse("openat2", errno.ENOSYS)
+    _file_commands(build, call_arguments.FILE_COMMANDS)
+    build.allow("fcntl", _masked(1, _LOW_WORD, fcntl.F_SETFL), _masked(2, call_arguments.FORBIDDEN_STATUS_FLAGS, 0))
     # The C library falls back to clone(2), whose flags a filter can see.
     build.refuse("clone3", errno.ENOSYS)
     # Only a connected stream: an address would let an inherited or paired datagram socket reach others.
     build.allow("sendto", _masked(4, 0xFFFF_FFFF_FFFF_FFFF, 0))
     build.allow("prlimit64", _masked(0, _LOW_WORD, 0))
+
+
+def _file_commands(build: _Builder, commands: Iterable[int]) -> None:
+    for command in commands:
+        build.allow("fcntl", _masked(1, _LOW_WORD, command))
 
 
 def _harmless_ioctls(build: _Builder) -> None:
@@ -117,27 +142,48 @@ def _stream_pairs(build: _Builder) -> None:
 
 def _service(build: _Builder) -> None:
     build.allow_all(SERVING)
+    for level, option in call_arguments.SERVICE_OPTIONS:
+        build.allow("setsockopt", _masked(1, _LOW_WORD, level), _masked(2, _LOW_WORD, option))
     _harmless_ioctls(build)
     _threads(build)
     _stream_pairs(build)
 
 
-def _programs(build: _Builder) -> None:
+def _programs(build: _Builder, forbidden_mode: int, *, has_namespaces: bool) -> None:
     build.allow_all(PROGRAMS)
+    if has_namespaces:
+        build.allow_all(ATTRIBUTES | EXTENDED_ATTRIBUTES | SCHEDULING)
+        for name, mode in call_arguments.CHANGING_MODE.items():
+            build.allow(name, _masked(mode, forbidden_mode, 0))
+    else:
+        for name in sorted(EXTENDED_ATTRIBUTES):
+            # As on a file system that has none: cp, tar and ls go on without a word.
+            build.refuse(name, errno.EOPNOTSUPP)
+        for name, places in call_arguments.OWN_SCHEDULING.items():
+            build.allow(name, *(_masked(place, _LOW_WORD, 0) for place in places))
+    _file_commands(build, call_arguments.PROGRAM_FILE_COMMANDS)
     build.allow("clone", _masked(0, CLONE_NAMESPACES, 0))
     for option in _NAMING_PRCTLS:
         build.allow("prctl", _masked(0, _LOW_WORD, option))
-    for command in _INJECTING_IOCTLS:
+    for command in _LASTING_IOCTLS:
         build.refuse("ioctl", errno.EPERM, _masked(1, _LOW_WORD, command))
-    build.allow("ioctl")
+    build.allow("ioctl", _masked(1, _IOCTL_KIND, _TERMINAL_IOCTLS))
+    for command in _COPYING_IOCTLS:
+        build.allow("ioctl", _masked(1, _LOW_WORD, command))
     _stream_pairs(build)
 
 
 @functools.cache
-def compile_filter(kind: FilterKind) -> bytes:
-    """The BPF program of a kind of process, for the running architecture."""
+def compile_filter(kind: FilterKind, *, has_own_group: bool = False, has_namespaces: bool = False) -> bytes:
+    """The BPF program of a kind of process, for the running architecture.
+
+    ``has_own_group`` is for a run that root started, with a user and a group that nobody else has: its files may have
+    the set-group-ID bit. ``has_namespaces`` is for a process to which files and processes outside do not exist:
+    programs may change the attributes and limits of those that they see.
+    """
     build = _Builder()
-    _common(build)
+    forbidden_mode = call_arguments.FORBIDDEN_MODE_WITH_OWN_GROUP if has_own_group else call_arguments.FORBIDDEN_MODE
+    _common(build, forbidden_mode)
     match kind:
         case FilterKind.AGENT:
             _harmless_ioctls(build)
@@ -145,7 +191,7 @@ def compile_filter(kind: FilterKind) -> bytes:
             _harmless_ioctls(build)
             build.allow("execve")
         case FilterKind.TOOLS:
-            _programs(build)
+            _programs(build, forbidden_mode, has_namespaces=has_namespaces)
         case FilterKind.GATEWAY:
             _service(build)
         case FilterKind.OPERATOR:

@@ -16,7 +16,7 @@ from mycelos.configuration.environment import (
 from mycelos.configuration.layout import DataLayout
 from mycelos.supervisor.value_checks import check_values
 
-_WITHOUT_MEANING_HERE: Final = ("MYCELOS_PROXY_URL", "MYCELOS_PROXY_LISTEN", "MYCELOS_DATABASE_URL", "MYCELOS_WITNESS")
+_WITHOUT_MEANING_HERE: Final = ("MYCELOS_PROXY_URL", "MYCELOS_PROXY_LISTEN", "MYCELOS_DATABASE_URL")
 _TOKEN_LIMIT: Final = 1024
 
 

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import ctypes
-import json
 import os
 import socket
-import sys
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from datetime import UTC, datetime
+from pathlib import Path
 from typing import Final
 
 from mycelos.configuration.environment import Environment
@@ -21,6 +19,7 @@ from mycelos.supervisor.checks import (
     require_master_key,
 )
 from mycelos.supervisor.listeners import ListenerError, open_listener, reserve_other_loopback
+from mycelos.supervisor.log import LogFileError, ServiceLog, now
 from mycelos.supervisor.processes import Descriptors, operator_url, page_url, plan_children
 from mycelos.supervisor.state import (
     AlreadyRunningError,
@@ -38,18 +37,20 @@ from mycelos.supervisor.supervise import Supervisor
 _PR_SET_DUMPABLE: Final = 4
 
 
-def serve(environ: Mapping[str, str], announce: Callable[[SupervisorState], None]) -> int:
+def serve(environ: Mapping[str, str], announce: Callable[[SupervisorState], None], log_file: Path | None = None) -> int:
     """Run host mode in the foreground until SIGTERM or SIGINT.
 
     Args:
         environ: the environment; secrets are read from it and handed to the zone that needs them.
-        announce: called once, when all processes are ready.
+        announce: called once, when all processes are ready, or the gateway has been given up and the others are.
+        log_file: where the log goes, and whatever this process prints besides; stderr where there is none.
 
     Returns:
-        The exit code: 0 after a signal, 3 where a wall is missing, else 1.
+        The exit code: 0 after a signal.
 
     Raises:
-        ServeRefusedError: before any process was started.
+        ServeRefusedError: before any process was started, or once all have ended because one did not start or stay
+            up; with the exit code 3 where a wall is missing.
     """
     settings = check_settings(environ)
     layout = DataLayout(settings.data_directory)
@@ -65,6 +66,7 @@ def serve(environ: Mapping[str, str], announce: Callable[[SupervisorState], None
             who = f"process {running.pid}" if running is not None else "another process"
             message = f"already running: {who} serves {layout.root}; see: mycelos status"
             raise ServeRefusedError(message, 1) from None
+        log = _open_log(log_file)
         descriptors = _open_descriptors(settings, stack)
         stack.callback(remove_state, layout)
         describe = _describer(settings)
@@ -76,22 +78,26 @@ def serve(environ: Mapping[str, str], announce: Callable[[SupervisorState], None
 
         supervisor = Supervisor(
             plan_children(environ, settings, token, descriptors),
-            log=log_line,
+            log=log.write,
             publish=publish,
             announce=lambda: announce(states[0]),
         )
-        return supervisor.run()
+        code = supervisor.run()
+        if supervisor.failure:
+            # The log says it too, in JSON; a person reads this line.
+            raise ServeRefusedError(supervisor.failure, code)
+        return code
 
 
-def log_line(event: str, **fields: object) -> None:
-    """One JSON object a line on stderr: time, event, fields. Nothing secret ever comes here."""
-    print(  # noqa: T201 -- the log of a foreground service is its stderr
-        json.dumps({"at": _now(), "event": event, **fields}), file=sys.stderr, flush=True
-    )
+def _open_log(file: Path | None) -> ServiceLog:
+    try:
+        return ServiceLog(file)
+    except LogFileError as error:
+        raise ServeRefusedError(str(error), 1) from None
 
 
 def _make_folders(layout: DataLayout) -> None:
-    for folder in (layout.proxy, layout.gateway, layout.run):
+    for folder in (layout.proxy, layout.gateway.parent, layout.gateway, layout.run):
         try:
             folder.mkdir(mode=0o700, exist_ok=True)
             folder.chmod(0o700)
@@ -129,7 +135,7 @@ def _reserve(stack: ExitStack, variable: str, port: int) -> None:
 
 
 def _describer(settings: Environment) -> Callable[[tuple[ChildState, ...]], SupervisorState]:
-    started, pid, boot = _now(), os.getpid(), boot_id()
+    started, pid, boot = now(), os.getpid(), boot_id()
     ticks = start_ticks(pid)
     if ticks is None:
         message = "cannot read /proc; mount it and start again"
@@ -159,7 +165,3 @@ def _hide_memory() -> None:
     if ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0) != 0:
         message = "the kernel refused PR_SET_DUMPABLE; the supervisor's memory would be readable"
         raise ServeRefusedError(message, 3)
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

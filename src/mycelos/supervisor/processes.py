@@ -12,6 +12,7 @@ from enum import StrEnum
 from typing import Final
 
 from mycelos.configuration.environment import Environment
+from mycelos.configuration.layout import STATE_VARIABLE, state_directory
 
 
 class Role(StrEnum):
@@ -27,10 +28,13 @@ STOP_ORDER: Final = (frozenset({Role.GATEWAY, Role.OPERATOR}), frozenset({Role.S
 """What faces people stops first; the proxy last, so that each outcome still reaches the ledger."""
 
 _BASE: Final = {"LANG": "C.UTF-8", "PATH": "/usr/local/bin:/usr/bin:/bin"}
+_OVERWRITE_WHAT_IS_FREED: Final = {"PYTHONMALLOC": "debug", "MALLOC_PERTURB_": "165"}
+"""Secrets are typed into the vault page's forms: the interpreter and the C library overwrite memory as it is freed."""
 _PROXY_VARIABLES: Final = (
     "MYCELOS_MASTER_KEY",
     "MYCELOS_MASTER_KEY_FILE",
     "MYCELOS_EGRESS_OPEN",
+    "MYCELOS_WITNESS",
     "MYCELOS_CA_FILE",
     "MYCELOS_DNS",
     "MYCELOS_BIND",
@@ -61,6 +65,10 @@ class ChildPlan:
     environment: Mapping[str, str] = field(repr=False)
     after: Role | None = None
     """A child that must be ready first. This one is started again whenever that one has been."""
+    is_spared: bool = False
+    """When it cannot be kept running, the others go on without it."""
+    flags: tuple[str, ...] = ("-I",)
+    """How the interpreter is set apart from whatever the machine holds for Python."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +101,7 @@ def plan_children(
             ("-m", "mycelos.proxy"),
             (*data, "--control-fd", str(descriptors.control_of_proxy)),
             (descriptors.control_of_proxy,),
-            _BASE | _copied(environ, _PROXY_VARIABLES) | {"MYCELOS_PROXY_TOKEN": proxy_token},
+            _BASE | _copied(environ, _PROXY_VARIABLES) | _state(environ) | {"MYCELOS_PROXY_TOKEN": proxy_token},
         ),
         ChildPlan(
             Role.OPERATOR,
@@ -106,9 +114,11 @@ def plan_children(
                 operator_url(settings),
             ),
             (descriptors.operator_listener,),
-            dict(_BASE),
+            _BASE | _OVERWRITE_WHAT_IS_FREED,
             # Its walls are put up around the operator's socket and token as the proxy has made them.
             after=Role.PROXY,
+            # As -I, but for -E: its environment is ours, and says how its memory is to be treated.
+            flags=("-P", "-s"),
         ),
         ChildPlan(
             Role.SPAWNER,
@@ -137,6 +147,8 @@ def plan_children(
                 "MYCELOS_PROXY_TOKEN": proxy_token,
                 "MYCELOS_PROXY_URL": f"fd:{descriptors.control_of_gateway}",
             },
+            # A gateway that was taken over can spoil its own database: the vault page must not end with it.
+            is_spared=True,
         ),
     )
 
@@ -153,6 +165,12 @@ def operator_url(settings: Environment) -> str:
 
 def _copied(environ: Mapping[str, str], names: tuple[str, ...]) -> dict[str, str]:
     return {name: environ[name] for name in names if name in environ}
+
+
+def _state(environ: Mapping[str, str]) -> dict[str, str]:
+    # Where the proxy remembers the ledger's head outside of the data folder.
+    folder = state_directory(environ)
+    return {} if folder is None else {STATE_VARIABLE: str(folder)}
 
 
 def _passwords(settings: Environment) -> dict[str, str]:

@@ -20,7 +20,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Final
 
-from mycelos.supervisor.child_output import ChildOutput
+from mycelos.supervisor.child_output import ChildOutput, OutputBudget
 from mycelos.supervisor.processes import STOP_ORDER, ChildPlan
 from mycelos.supervisor.restarts import RestartHistory
 from mycelos.supervisor.state import ChildState
@@ -30,6 +30,9 @@ READY_LINE: Final = b"ready\n"
 READY_DEADLINE: Final = 20.0
 STOP_DEADLINE: Final = 6.0
 """Seconds that one group of children has to end after SIGTERM, before SIGKILL."""
+
+WALL_MISSING: Final = 3
+"""The exit code of a child that found a wall missing: then nothing is served, by nobody."""
 
 Log = Callable[..., None]
 """Called with an event's name and its fields."""
@@ -51,6 +54,9 @@ class Child:
     history: RestartHistory = field(default_factory=RestartHistory)
     restarts: int = 0
     is_renewed: bool = False
+    is_given_up: bool = False
+    budget: OutputBudget = field(default_factory=OutputBudget)
+    last_words: str = ""
 
 
 class Supervisor:
@@ -60,7 +66,7 @@ class Supervisor:
         plans: the children.
         log: receives each event.
         publish: receives the children's state after each change.
-        announce: called once, when all are ready for the first time.
+        announce: called once, when all are ready for the first time, or those that are not have been given up.
         ready_deadline: seconds from a child's start to its readiness line.
         stop_deadline: seconds from SIGTERM to SIGKILL.
     """
@@ -85,6 +91,7 @@ class Supervisor:
         self._outputs: dict[int, ChildOutput] = {}
         self._announced = False
         self._exit_code: int | None = None
+        self._failed: Child | None = None
 
     def run(self) -> int:
         """Start, watch, stop. Returns 0 after a signal, else the exit code that says what failed.
@@ -105,6 +112,15 @@ class Supervisor:
                     output.finish()
                 self._selector.close()
         return self._exit_code
+
+    @property
+    def failure(self) -> str:
+        """Why the system ended without a signal, in one sentence; empty where it did not."""
+        if self._failed is None:
+            return ""
+        role = self._failed.plan.role
+        said = self._failed.last_words or "it said nothing; the log above may tell more"
+        return f"{role} {'did not stay up' if self._announced else 'did not start'}: {said}"
 
     def _step(self) -> None:
         for key, _ in self._selector.select(self._next_timeout()):
@@ -153,9 +169,13 @@ class Supervisor:
         plan = child.plan
         reading, writing = os.pipe()
         os.set_blocking(reading, False)
-        command = [sys.executable, "-I", *plan.program, *plan.arguments, "--ready-fd", str(writing)]
+        command = [sys.executable, *plan.flags, *plan.program, *plan.arguments, "--ready-fd", str(writing)]
         launcher = [sys.executable, "-I", "-S", LAUNCHER, str(os.getpid()), *command]
-        output = ChildOutput(lambda line: self._log("child.said", child=plan.role, line=line))
+        output = ChildOutput(
+            lambda line: self._on_line(child, line),
+            lambda lines, size: self._log("child.dropped", child=plan.role, lines=lines, bytes=size),
+            child.budget,
+        )
         try:
             child.process = subprocess.Popen(
                 launcher,
@@ -199,12 +219,14 @@ class Supervisor:
             )
             self._publish()
             self._start_followers(child)
-            if not self._announced and all(each.ready_since is not None for each in self._children.values()):
-                self._announced = True
-                self._announce()
+            self._announce_once()
         elif not data or not READY_LINE.startswith(child.ready_text):
             # It closed the pipe without the line, mostly because it is about to end by itself and say why.
             self._close_ready_pipe(child)
+
+    def _on_line(self, child: Child, line: str) -> None:
+        self._log("child.said", child=child.plan.role, line=line)
+        child.last_words = line.strip() or child.last_words
 
     def _on_output(self, output: ChildOutput) -> None:
         if not output.read():
@@ -224,19 +246,33 @@ class Supervisor:
             child.start_again_at = now
             return
         child.history = child.history.after_failure(served)
-        delay = child.history.delay
+        is_refusal = not was_ready and not self._announced
+        delay = None if is_refusal else child.history.delay
         self._log("child.ended", child=child.plan.role, exit_code=code, again_in_seconds=delay)
         if self._exit_code is None:
-            if not was_ready and not self._announced:
+            if delay is None and child.plan.is_spared and code != WALL_MISSING:
+                self._log("child.given_up", child=child.plan.role, failures=child.history.failures)
+                child.is_given_up = True
+            elif is_refusal:
                 # It refused to start and has said why on stderr; starting it again would only repeat the line.
                 self._log("supervisor.start_failed", child=child.plan.role, exit_code=code)
                 self._exit_code = code if code > 0 else 1
+                self._failed = child
             elif delay is None:
                 self._log("supervisor.gave_up", child=child.plan.role, failures=child.history.failures)
                 self._exit_code = 1
+                self._failed = child
             else:
                 child.start_again_at = now + delay
         self._publish()
+        if child.is_given_up:
+            self._announce_once()
+
+    def _announce_once(self) -> None:
+        is_settled = all(each.ready_since is not None or each.is_given_up for each in self._children.values())
+        if not self._announced and is_settled:
+            self._announced = True
+            self._announce()
 
     def _on_signal(self) -> None:
         for number in self._signal_socket.recv(64):

@@ -9,6 +9,9 @@ import ipaddress
 from typing import TYPE_CHECKING
 
 from mycelos.configuration.environment import ConfigurationError
+from mycelos.configuration.layout import DataLayout
+from mycelos.configuration.operator_file import OperatorFile
+from mycelos.configuration.witness import VKEY_KEY, witness_settings
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def check_values(settings: Environment, *, resolve: bool) -> None:
-    """Check password, extra roots and opened hosts as gateway and proxy do.
+    """Check password, extra roots, opened hosts and witness as gateway and proxy do.
 
     Args:
         settings: the environment, each value already in form.
@@ -34,9 +37,26 @@ def check_values(settings: Environment, *, resolve: bool) -> None:
         from mycelos.proxy.egress.dial import make_trust  # noqa: PLC0415
 
         make_trust(settings.ca_file)
+    if settings.witness is not None:
+        # Against the defaults: operator.toml is the proxy's to read, and `mycelos config check` reads it too.
+        check_witness(settings, OperatorFile(), DataLayout(settings.data_directory))
     entries = [entry for entry in settings.egress_open if resolve or _is_address(entry.host)]
     if entries:
         _check_openings(entries, settings)
+
+
+def check_witness(settings: Environment, operator_file: OperatorFile, layout: DataLayout) -> None:
+    """Check who is given the ledger's checkpoints, as the proxy does at its start.
+
+    Raises:
+        ConfigurationError: file, URL or key cannot be used.
+    """
+    found = witness_settings(settings, operator_file, layout)
+    if found.url is not None:
+        # Only who has one pays for reading its parser.
+        from mycelos.proxy.witness.url_witness import parse_witness  # noqa: PLC0415
+
+        parse_witness(found.url, found.url_name, found.key, VKEY_KEY)
 
 
 def _check_openings(entries: Sequence[OpenedHost], settings: Environment) -> None:

@@ -26,31 +26,38 @@ FORBIDDEN_INJECTION_HEADERS: Final = frozenset(
         "content-encoding",
         "content-length",
         "cookie",
+        "cookie2",
         "expect",
         "forwarded",
+        "forwarded-for",
+        "forwarded-host",
         "host",
+        "http-host",
+        "http-url",
         "http2-settings",
+        "if-range",
         "keep-alive",
-        "proxy-authenticate",
-        "proxy-authorization",
-        "proxy-connection",
+        "proxy",
         "range",
+        "request-range",
+        "request-uri",
         "te",
         "trailer",
         "transfer-encoding",
         "upgrade",
         "via",
-        "x-forwarded-for",
-        "x-forwarded-host",
-        "x-forwarded-proto",
+        "x-forwarded",
+        "x-host",
+        "x-http-host-override",
         "x-http-method",
         "x-http-method-override",
+        "x-method",
         "x-method-override",
-        "x-original-url",
-        "x-rewrite-url",
+        "x-real-ip",
     }
 )
 """Header names that change framing, routing or the method: no secret is injected into one."""
+FORBIDDEN_INJECTION_PREFIXES: Final = ("mycelos-", "proxy-", "x-envoy-", "x-forwarded-", "x-original-", "x-rewrite-")
 
 
 class Method(StrEnum):
@@ -134,10 +141,15 @@ class Binding(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         if isinstance(self.inject, Header):
             if not _HEADER_NAME.match(self.inject.name):
                 _fail("inject.name", "an HTTP header name")
-            if self.inject.name.lower() in FORBIDDEN_INJECTION_HEADERS:
+            # Servers that pass headers on as variables make one name of a hyphen and an underscore.
+            if _is_forbidden(re.sub(r"[^a-z0-9]", "-", self.inject.name.lower())):
                 _fail("inject.name", "a header that changes neither framing nor routing")
         if isinstance(self.inject, Basic) and not re.fullmatch(r"[\x21-\x39\x3b-\x7e]{1,128}", self.inject.name):
             _fail("inject.name", "a user name of printable ASCII without a colon")
+
+
+def _is_forbidden(name: str) -> bool:
+    return name in FORBIDDEN_INJECTION_HEADERS or name.startswith(FORBIDDEN_INJECTION_PREFIXES)
 
 
 def _fail(field: str, expected: str) -> None:

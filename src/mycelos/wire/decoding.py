@@ -12,21 +12,50 @@ from mycelos.wire.problems import ProblemCode, Refusal
 Message = TypeVar("Message")
 
 _PATH = re.compile(r" - at `(?P<path>[^`]*)`$")
+_MISSING = re.compile(r"Object missing required field `(?P<field>[^`]{1,64})`")
 # The name of an unknown field is the sender's text: it is shown, up to this many characters.
-_FIELD_NAME = re.compile(r"(unknown field `.{0,64}).*`", re.DOTALL)
-# msgspec quotes a value in this one message only; a value may be a secret typed into a wrong field.
-_QUOTED_VALUE = re.compile(r"Invalid (?:enum )?value .*?(?= - at `|$)")
+_UNKNOWN = re.compile(r"Object contains unknown field `(?P<field>.{0,64})", re.DOTALL)
+_WRONG_TYPE = re.compile(r"Expected `(?P<wanted>[a-z| ]+)`, got `(?P<given>[a-z]+)`")
+_BOUND = re.compile(r"Expected `(?P<wanted>[a-z| ]+)` (?P<bound>of length |)(?P<sign>[<>]=?) (?P<number>[0-9.eE+-]+)")
+_TYPES = {
+    "array": "a list",
+    "bool": "true or false",
+    "float": "a number",
+    "int": "a whole number",
+    "null": "null",
+    "object": "an object",
+    "str": "text",
+}
 
 
 def describe(error: msgspec.DecodeError, name: str) -> str:
-    """One sentence on what is wrong with the message called ``name`` and in which field."""
+    """One sentence of ours on what is wrong with the message called ``name`` and in which field; never a value."""
     text = str(error)
     found = _PATH.search(text)
     where = found["path"].replace("$", name, 1) if found else name
-    what = _FIELD_NAME.sub(r"\1`", _QUOTED_VALUE.sub("Unknown value", _PATH.sub("", text)))
     if not isinstance(error, msgspec.ValidationError):
-        what = "Not valid JSON"
-    return f"{what}, in {where}"
+        return f"Not valid JSON, in {where}"
+    if isinstance(error.__cause__, ValueError | TypeError):
+        # A type of ours refused it, in words of ours.
+        return f"{error.__cause__}, in {where}"
+    return f"{_in_our_words(text)}, in {where}"
+
+
+def _in_our_words(text: str) -> str:
+    if found := _MISSING.match(text):
+        return f"The field `{found['field']}` is missing"
+    if found := _UNKNOWN.match(text):
+        return f"There is no field `{found['field'].partition('`')[0]}`"
+    if found := _WRONG_TYPE.match(text):
+        return f"Expected {_named(found['wanted'])}, not {_named(found['given'])}"
+    if found := _BOUND.match(text):
+        size = "a length" if found["bound"] else "a value"
+        return f"Expected {_named(found['wanted'])} with {size} {found['sign']} {found['number']}"
+    return "Expected one of the values that this field can have"
+
+
+def _named(types: str) -> str:
+    return " or ".join(_TYPES.get(name.strip(), "another value") for name in types.split("|"))
 
 
 def decode_json(data: bytes | str, message_type: type[Message], name: str) -> Message:
@@ -41,7 +70,7 @@ def decode_json(data: bytes | str, message_type: type[Message], name: str) -> Me
         raise Refusal(
             ProblemCode.INVALID_REQUEST,
             describe(error, name),
-            f"Correct {name} and send it again; the fields are listed in docs/reference.",
+            f"Correct {name} and send it again.",
         ) from None
     except (UnicodeError, RecursionError):
         raise Refusal(

@@ -53,6 +53,27 @@ class HttpAnswer(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     body_base64: str | None = None
 
 
+class MaterializeCall(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Body of `POST /credential/materialize`."""
+
+    service: ShortText
+
+
+class MaterializedCredential(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Answer of `POST /credential/materialize`: the one message of this door that holds plaintext."""
+
+    service: str
+    secret: str
+
+    def __repr__(self) -> str:
+        """Without the secret."""
+        return f"MaterializedCredential(service={self.service!r})"
+
+
+class NothingAsked(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Body of `POST /credential/list`, which may also be absent."""
+
+
 class CredentialSummary(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Metadata of a stored credential; times are RFC 3339. Never the secret, its length or a digest of it."""
 

@@ -30,11 +30,15 @@ class Kind(StrEnum):
     KEY_SLOT = "kid"
     MESSAGE = "msg"
     MODEL = "model"
+    PASSKEY = "passkey"
     RUN = "run"
     SESSION = "sess"
     TENANT = "tenant"
     TOKEN = "tok"  # noqa: S105 - a prefix, no secret
     WRAPPED_KEY = "key"
+
+
+_PREFIXES: Final = frozenset(kind.value for kind in Kind)
 
 
 class IdentifierError(ValueError):
@@ -78,3 +82,15 @@ def parse_identifier(kind: Kind, text: str) -> str:
         message = f"malformed identifier after {kind.value}_: 26 letters of Crockford base32 needed"
         raise IdentifierError(message)
     return text
+
+
+def is_identifier(text: str) -> bool:
+    """Whether ``text`` is a well-formed identifier of any kind."""
+    prefix = text.rpartition("_")[0]
+    if prefix not in _PREFIXES:
+        return False
+    try:
+        parse_identifier(Kind(prefix), text)
+    except IdentifierError:
+        return False
+    return True

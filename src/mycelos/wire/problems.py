@@ -88,8 +88,15 @@ _STATUS: Final[dict[ProblemCode, int]] = {
 }
 
 
-class Problem(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One problem document."""
+class PendingApproval(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A request that a person has been asked about; ``expires_at`` is RFC 3339."""
+
+    id: str
+    expires_at: str
+
+
+class Problem(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """One problem document. ``approval``, an extension member, is there while a person can still decide."""
 
     type: str
     title: str
@@ -97,9 +104,10 @@ class Problem(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     detail: str
     code: ProblemCode
     next: str
+    approval: PendingApproval | None = None
 
 
-def make_problem(code: ProblemCode, detail: str, next_step: str) -> Problem:
+def make_problem(code: ProblemCode, detail: str, next_step: str, approval: PendingApproval | None = None) -> Problem:
     """A problem with the status and title that belong to ``code``.
 
     ``detail`` is kept without its full stop, so that whoever shows it can go on after it; `joined` sets it again.
@@ -112,6 +120,7 @@ def make_problem(code: ProblemCode, detail: str, next_step: str) -> Problem:
         detail=detail.removesuffix("."),
         code=code,
         next=next_step,
+        approval=approval,
     )
 
 
@@ -124,6 +133,6 @@ def joined(detail: str, next_step: str) -> str:
 class Refusal(Exception):
     """Raised inside a zone to refuse; the zone's border turns it into its problem document."""
 
-    def __init__(self, code: ProblemCode, detail: str, next_step: str) -> None:
-        self.problem = make_problem(code, detail, next_step)
+    def __init__(self, code: ProblemCode, detail: str, next_step: str, approval: PendingApproval | None = None) -> None:
+        self.problem = make_problem(code, detail, next_step, approval)
         super().__init__(f"{code.value}: {self.problem.detail}")

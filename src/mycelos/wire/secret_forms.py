@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import html
 import json
+from itertools import product
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote, quote_plus
@@ -38,10 +39,11 @@ def _lower_escapes(text: str) -> str:
 def _base64(secret: bytes) -> list[bytes]:
     """The characters that belong to the secret alone, wherever it begins within a group of three bytes."""
     forms = []
-    for before in range(3):
+    # Windows encodes text as UTF-16 before it writes base64.
+    for before, written in product(range(3), (secret, _utf_16(secret)[0])):
         first = -(-8 * before // 6)
-        last = 8 * (before + len(secret)) // 6
-        standard = base64.b64encode(bytes(before) + secret)[first:last]
+        last = 8 * (before + len(written)) // 6
+        standard = base64.b64encode(bytes(before) + written)[first:last]
         forms += [standard, standard.replace(b"+", b"-").replace(b"/", b"_")]
         # A JSON writer may put a backslash before each slash.
         forms.append(standard.replace(b"/", b"\\/"))
@@ -49,7 +51,8 @@ def _base64(secret: bytes) -> list[bytes]:
 
 
 def _hexadecimal(secret: bytes) -> list[bytes]:
-    return [secret.hex().encode(), secret.hex().upper().encode()]
+    wide = _utf_16(secret)[0]
+    return [secret.hex().encode(), secret.hex().upper().encode(), wide.hex().encode(), wide.hex().upper().encode()]
 
 
 def _json(secret: bytes) -> list[bytes]:
@@ -90,6 +93,15 @@ def _html(secret: bytes) -> list[bytes]:
     return [form.encode("utf-8", "surrogateescape") for form in forms]
 
 
+def _python(secret: bytes) -> list[bytes]:
+    """As Python's logs and tracebacks quote texts and bytes; which quotes are escaped depends on what stands beside."""
+    forms = []
+    for quoted in (repr(secret.decode("utf-8", "surrogateescape"))[1:-1], repr(secret)[2:-1]):
+        plain = quoted.replace("\\'", "'")
+        forms += [quoted, plain, plain.replace("'", "\\'")]
+    return [form.encode("utf-8", "surrogateescape") for form in forms]
+
+
 def _utf_16(secret: bytes) -> list[bytes]:
     text = secret.decode("utf-8", "surrogateescape")
     return [text.encode(encoding, "surrogatepass") for encoding in ("utf-16-le", "utf-16-be")]
@@ -103,10 +115,25 @@ FORMS: Final[Mapping[str, Callable[[bytes], list[bytes]]]] = MappingProxyType(
         "hexadecimal": _hexadecimal,
         "json": _json,
         "html": _html,
+        "python": _python,
         "utf-16": _utf_16,
     }
 )
 """Each family of spellings and how it is made from the secret's bytes."""
+
+MEANINGS: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "raw": "as it is",
+        "percent": "in a URL: what is usually escaped, every byte, and twice; escapes in either case",
+        "base64": "both alphabets, at each alignment, also of the text as UTF-16, and with escaped slashes",
+        "hexadecimal": "either case, also of the text as UTF-16",
+        "json": "in a JSON text: usual, verbatim, guarded for HTML, every character as `\\u`, and JSON inside JSON",
+        "html": "in HTML: usual entities, and every character by its number, decimal and hexadecimal",
+        "python": "as Python's logs and tracebacks quote a text or bytes, with either quote escaped or not",
+        "utf-16": "either order of bytes",
+    }
+)
+"""What each family is, for people."""
 
 
 def secret_forms(secret: bytes) -> list[bytes]:

@@ -4,7 +4,13 @@ import json
 
 import pytest
 
-AGENT = {"name": "gardener", "capabilities": ["github.read"], "model": None, "instructions": "Be kind.\x1b[2J"}
+AGENT = {
+    "name": "gardener",
+    "instructions": "Be kind.\x1b[2J",
+    "capabilities": ["github.read"],
+    "model": None,
+    "created_at": "2026-01-01T00:00:00.000000Z",
+}
 
 
 def test_agents_are_listed_with_what_they_may_do(mycelos, gateway) -> None:

@@ -2,14 +2,13 @@ from __future__ import annotations
 
 import json
 import sqlite3
-import stat
 
 import pytest
+from audit_ledger import call, tamper, write_ledger
+from ledger_keys import ledger_keys
 
 from mycelos.cli import audit
-from mycelos.cli.audit import app
-from mycelos.ledger.events import Event
-from mycelos.proxy.ledger.heads import remember
+from mycelos.proxy.ledger.reader import LedgerReader
 from mycelos.proxy.ledger.recorder import Recorder
 from mycelos.wire.audit import AppendRequest
 
@@ -23,36 +22,9 @@ def _data_directory(layout, monkeypatch):
 
 @pytest.fixture
 async def ledger(layout):
-    """A stopped system's ledger of four entries."""
-    recorder = await Recorder.open(layout.ledger)
-    await recorder.fact(Event.PROXY_STARTED)
-    await recorder.fact(Event.PROXY_SSRF_BLOCKED, run="r1", reason="private", details={"host": "10.0.0.1"})
-    await recorder.append_claimed(AppendRequest(event="run.started", run="r2", agent="assistant"))
-    await recorder.append_claimed(AppendRequest(event="policy.denied", run="r2", agent="assistant"))
-    await recorder.close()
+    """A stopped system's ledger of five entries, the first of which names its key."""
+    await write_ledger(layout)
     return layout
-
-
-def call(layout, *arguments):
-    """Exit code of `mycelos db audit ARGUMENTS`."""
-    with pytest.raises(SystemExit) as ended:
-        app(list(arguments))
-    return ended.value.code or 0
-
-
-def tamper(layout, *statements):
-    connection = sqlite3.connect(layout.ledger, isolation_level=None)
-    for statement in statements:
-        connection.execute(statement)
-    connection.close()
-
-
-def changed(layout, *statements):
-    """As `tamper`, and the guards are put back as they were."""
-    connection = sqlite3.connect(layout.ledger, isolation_level=None)
-    guards = connection.execute("SELECT name, sql FROM sqlite_master WHERE type = 'trigger'").fetchall()
-    connection.close()
-    tamper(layout, *(f"DROP TRIGGER {name}" for name, _ in guards), *statements, *(sql for _, sql in guards))
 
 
 def events(text):
@@ -73,7 +45,14 @@ async def test_the_newest_entries_are_shown(ledger, capsys):
         (["--type", "proxy.started"], ["proxy.started"]),
         (["--agent", "assistant"], ["run.started", "policy.denied"]),
         (["--run", "r1"], ["proxy.ssrf_blocked"]),
+        (["--host", "10.0.0.1"], ["proxy.ssrf_blocked"]),
+        (["--outcome", "refused"], []),
+        (["--suspicious", "--since", "24h"], ["proxy.ssrf_blocked", "policy.denied"]),
         (["--limit", "1"], ["policy.denied"]),
+        (["--source", "gateway"], ["run.started", "policy.denied"]),
+        (["--source", "claimed", "--suspicious"], ["policy.denied"]),
+        (["--source", "known", "--suspicious"], ["proxy.ssrf_blocked"]),
+        (["--source", "proxy", "--before", "2"], ["ledger.checkpoint", "proxy.started"]),
         (["--since", "24h", "--limit", "2"], ["run.started", "policy.denied"]),
         (["--since", "2099-01-01T00:00:00Z"], []),
     ],
@@ -83,10 +62,41 @@ async def test_filters_narrow_what_is_shown(ledger, capsys, arguments, expected)
     assert events(capsys.readouterr().out) == expected
 
 
-@pytest.mark.parametrize("arguments", [["--since", "yesterday"], ["--limit", "0"], ["--limit", "10001"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--since", "yesterday"],
+        ["--limit", "0"],
+        ["--limit", "10001"],
+        ["--source", "x"],
+        ["--before", "-1"],
+        ["--before", str(2**63)],
+    ],
+)
 async def test_wrong_usage_names_the_option(ledger, capsys, arguments):
     assert call(ledger, *arguments) == 2
     assert arguments[0] in capsys.readouterr().err
+
+
+async def test_a_flood_of_claims_hides_nothing_that_is_known(ledger, capsys):
+    recorder = await Recorder.open(ledger.ledger, keys=ledger_keys)
+    for _ in range(7):
+        await recorder.append_claimed(AppendRequest(event="policy.denied", run="r2", agent="assistant"))
+    await recorder.close()
+    assert call(ledger, "--suspicious", "--limit", "3", "--json") == 0
+    printed = capsys.readouterr()
+    assert events(printed.out) == ["proxy.ssrf_blocked", *["policy.denied"] * 3]
+    line = "mycelos: the newest 3 of 8 claimed that matched are shown; the ones before: --before 9 --source claimed\n"
+    assert printed.err == line
+    # As that line says; and without the split the flood has it all.
+    assert call(ledger, "--suspicious", "--limit", "5", "--json", "--before", "9", "--source", "claimed") == 0
+    printed = capsys.readouterr()
+    assert [entry["seq"] for entry in json.loads(printed.out)] == [4, 5, 6, 7, 8]
+    assert printed.err == ""
+    assert call(ledger, "--limit", "3") == 0
+    printed = capsys.readouterr()
+    assert "proxy.ssrf_blocked" not in printed.out
+    assert printed.err == "mycelos: the newest 3 of 12 that matched are shown; the ones before: --before 9\n"
 
 
 async def test_json_is_a_list_in_plain_ascii(ledger, capsys):
@@ -95,7 +105,7 @@ async def test_json_is_a_list_in_plain_ascii(ledger, capsys):
     text = capsys.readouterr().out
     assert text.isascii()
     assert "\x1b" not in text
-    assert len(events(text)) == 4
+    assert len(events(text)) == 5
 
 
 async def test_a_missing_ledger_is_said(layout, capsys):
@@ -112,7 +122,7 @@ async def test_an_event_that_does_not_exist_is_wrong_usage_and_the_nearest_is_na
 
 
 async def test_follow_shows_what_comes_and_ends_with_ctrl_c(ledger, capsys, monkeypatch):
-    recorder = await Recorder.open(ledger.ledger)
+    recorder = await Recorder.open(ledger.ledger, keys=ledger_keys)
     await recorder.close()
     looks = []
 
@@ -127,92 +137,33 @@ async def test_follow_shows_what_comes_and_ends_with_ctrl_c(ledger, capsys, monk
 
     monkeypatch.setattr(audit.time, "sleep", next_look)
     assert call(ledger, "--follow", "--json", "--limit", "1") == 0
-    assert [json.loads(line)["seq"] for line in capsys.readouterr().out.splitlines()] == [3, 4]
+    assert [json.loads(line)["seq"] for line in capsys.readouterr().out.splitlines()] == [4, 5]
 
 
-async def test_the_first_verification_cannot_tell_and_the_next_one_holds(ledger, capsys):
-    assert call(ledger, "verify") == 6
-    assert "cannot tell" in capsys.readouterr().out
-    assert call(ledger, "verify") == 0
-    assert capsys.readouterr().out.startswith("holds")
+async def test_follow_with_a_filter_walks_over_nothing_twice(ledger, capsys, monkeypatch):
+    """What does not match is passed over once: else each look would walk over all that came since the start."""
+    starts = []
+    after = LedgerReader.after
 
+    def watched(reader, seq, *rest):
+        starts.append(seq)
+        return after(reader, seq, *rest)
 
-async def test_an_edited_entry_is_located_and_the_head_is_not_remembered(ledger, capsys):
-    changed(ledger, "UPDATE audit_events SET run = 'x' WHERE seq = 1")
-    assert call(ledger, "verify", "--json") == 1
-    result = json.loads(capsys.readouterr().out)
-    assert (result["verdict"], result["fault"]["seq"]) == ("broken", 1)
-    assert not ledger.command_line_head.exists()
+    def next_look(_seconds):
+        if len(starts) == 3:
+            raise KeyboardInterrupt
+        source = sqlite3.connect(ledger.ledger, isolation_level=None)
+        # An entry of the first event, which is not suspicious, and in the end one that is.
+        like = 2 if len(starts) == 2 else 1
+        row = list(source.execute("SELECT * FROM audit_events WHERE seq = ?", [like]).fetchone())
+        source.execute(f"INSERT INTO audit_events VALUES ({','.join('?' * len(row))})", [5 + len(starts), *row[1:]])
+        source.close()
 
-
-async def test_a_guard_that_was_taken_away_is_reported(ledger, capsys):
-    tamper(ledger, "DROP TRIGGER audit_events_no_delete")
-    assert call(ledger, "verify") == 1
-    assert "audit_events_no_delete" in capsys.readouterr().out
-
-
-async def test_a_cut_tail_is_located_by_what_the_command_line_remembers(ledger, capsys):
-    call(ledger, "verify")
-    changed(ledger, "DELETE FROM audit_events WHERE seq >= 2")
-    capsys.readouterr()
-    assert call(ledger, "verify") == 1
-    text = capsys.readouterr().out
-    assert "the command line remembers entry 3" in text
-    assert "the log ends with entry 1" in text
-
-
-async def test_a_ledger_that_is_gone_is_broken_where_a_head_is_remembered(ledger, capsys):
-    call(ledger, "verify")
-    for path in ledger.proxy.iterdir():
-        path.unlink()
-    assert call(ledger, "verify") == 1
-    assert "the log is empty" in capsys.readouterr().out
-
-
-async def test_where_there_never_was_a_ledger_nothing_is_said_to_hold(layout, capsys):
-    assert call(layout, "verify") == 1
-    printed = capsys.readouterr()
-    assert printed.out == ""
-    assert "mycelos serve" in printed.err
-    assert not layout.command_line_head.exists()
-
-
-async def test_the_gateway_s_head_alone_is_enough_to_hold(ledger, capsys):
-    recorder = await Recorder.open(ledger.ledger)
-    remember(ledger.gateway_head, recorder.head)
-    await recorder.close()
-    assert call(ledger, "verify") == 0
-
-
-async def test_a_remembered_head_that_cannot_be_read_is_missing_evidence(ledger, capsys):
-    call(ledger, "verify")
-    ledger.gateway.mkdir()
-    ledger.gateway_head.write_text("{")
-    capsys.readouterr()
-    assert call(ledger, "verify") == 6
-    assert "the gateway" in capsys.readouterr().out
-
-
-async def test_a_running_ledger_is_verified(layout):
-    recorder = await Recorder.open(layout.ledger)
-    await recorder.fact(Event.PROXY_STARTED)
-    assert call(layout, "verify") == 6
-    await recorder.fact(Event.PROXY_STARTED)
-    assert call(layout, "verify") == 0
-    await recorder.close()
-
-
-async def test_an_export_verifies_offline(ledger, tmp_path, capsys):
-    target = tmp_path / "export.jsonl"
-    assert call(ledger, "verify") == 6
-    assert call(ledger, "export", "--output", str(target)) == 0
-    assert stat.S_IMODE(target.stat().st_mode) == 0o600
-    assert call(ledger, "verify", "--export", str(target)) == 0
-    lines = target.read_bytes().splitlines(keepends=True)
-    target.write_bytes(b"".join(lines[:1] + lines[2:]))
-    capsys.readouterr()
-    assert call(ledger, "verify", "--export", str(target)) == 1
-    assert "entry     1" in capsys.readouterr().out
+    monkeypatch.setattr(LedgerReader, "after", watched)
+    monkeypatch.setattr(audit.time, "sleep", next_look)
+    assert call(ledger, "--follow", "--json", "--suspicious", "--limit", "1") == 0
+    assert [json.loads(line)["seq"] for line in capsys.readouterr().out.splitlines()] == [2, 4, 7]
+    assert starts == [4, 5, 6]
 
 
 async def test_an_export_never_overwrites_a_file(ledger, tmp_path, capsys):
@@ -220,14 +171,19 @@ async def test_an_export_never_overwrites_a_file(ledger, tmp_path, capsys):
     target.write_text("precious")
     assert call(ledger, "export", "--output", str(target)) == 1
     assert target.read_text() == "precious"
+    assert "File exists; name one that is not there yet" in capsys.readouterr().err
+    assert call(ledger, "export", "--output", str(tmp_path / "nodir" / "x")) == 1
+    assert "No such file or directory; make its folder first" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("time", ["0001-01-01T00:00:00+23:59", "9999-12-31T23:59:59-23:59"])
+async def test_a_time_without_a_date_in_utc_is_wrong_usage(ledger, capsys, time):
+    assert call(ledger, "--since", time) == 2
+    assert capsys.readouterr().err.startswith("mycelos: --since: ")
+    assert call(ledger, "--since", "0999-01-01T00:00:00Z", "--json") == 0
+    assert len(events(capsys.readouterr().out)) == 5
 
 
 async def test_an_export_goes_to_standard_output(ledger, capfdbinary):
     assert call(ledger, "export") == 0
-    assert len(capfdbinary.readouterr().out.splitlines()) == 4
-
-
-async def test_a_head_that_cannot_be_written_is_a_failure(ledger, capsys):
-    ledger.command_line_head.parent.touch()
-    assert call(ledger, "verify") == 1
-    assert "command-line.json cannot be written" in capsys.readouterr().err
+    assert len(capfdbinary.readouterr().out.splitlines()) == 7

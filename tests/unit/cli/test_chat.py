@@ -9,8 +9,20 @@ from mycelos.cli import chat
 from mycelos.cli.gateway_client import connect
 from mycelos.cli.output import CommandError
 
-EVENTS = "GET /api/runs/run_1/events"
-SAY = "POST /api/chats/chat_1/messages"
+RUN = "run_01h2xcejqtf2nbrexx3vqjhp41"
+CHAT = "chat_01h2xcejqtf2nbrexx3vqjhp41"
+EVENTS = f"GET /api/runs/{RUN}/events"
+SAY = f"POST /api/chats/{CHAT}/messages"
+AT = "2026-01-01T00:00:00.000000Z"
+OPENED = {"id": CHAT, "title": "", "agent": "gardener", "created_at": AT, "updated_at": AT}
+MODEL = {
+    "name": "big",
+    "format": "openai",
+    "base_url": "https://api.example/v1",
+    "model": "m",
+    "credential": None,
+    "created_at": AT,
+}
 
 
 @pytest.fixture(autouse=True)
@@ -20,8 +32,8 @@ def _quick(monkeypatch) -> None:
 
 @pytest.fixture
 def talking(gateway):
-    gateway.answers["POST /api/chats"] = (201, {"id": "chat_1"})
-    gateway.answers[SAY] = (202, {"run_id": "run_1"})
+    gateway.answers["POST /api/chats"] = (201, OPENED)
+    gateway.answers[SAY] = (202, {"run_id": RUN})
     gateway.answers[EVENTS] = (200, stream(("token", {"text": "Hello."}), ("done", {"text": "Hello."})))
     return gateway
 
@@ -33,7 +45,7 @@ def test_one_question_gets_one_answer(mycelos, talking) -> None:
 
 
 def test_a_model_is_named_with_each_message(mycelos, talking) -> None:
-    talking.answers["GET /api/models"] = (200, [{"name": "big"}])
+    talking.answers["GET /api/models"] = (200, [MODEL])
     assert mycelos("chat", "--once", "hi", "--model", "big")[0] == 0
     assert (SAY, {"text": "hi", "model": "big"}) in talking.asked
     code, _, err = mycelos("chat", "--once", "hi", "--model", "small")
@@ -50,7 +62,7 @@ def test_an_answer_that_failed_is_exit_code_one(mycelos, talking) -> None:
 def test_as_json_all_events_are_printed(mycelos, talking) -> None:
     printed = json.loads(mycelos("chat", "--once", "hi", "--json")[1])
     assert printed == {
-        "run_id": "run_1",
+        "run_id": RUN,
         "events": [{"event": "token", "text": "Hello."}, {"event": "done", "text": "Hello."}],
     }
 
@@ -73,7 +85,7 @@ def test_a_gateway_that_does_not_come_back_is_given_up(talking, monkeypatch) -> 
     monkeypatch.setattr(chat, "RECONNECT_SECONDS", 0.05)
     talking.answers[EVENTS] = (200, b": follow\n\n")
     with pytest.raises(CommandError, match="went away"):
-        list(chat.follow(connect(), "run_1"))
+        list(chat.follow(connect(), RUN))
 
 
 def test_a_stream_that_cannot_be_read_is_an_error(mycelos, talking) -> None:
@@ -93,7 +105,7 @@ def test_a_conversation_goes_on_until_the_input_ends_also_after_an_error(mycelos
             raise EOFError from None
 
     monkeypatch.setattr("builtins.input", read)
-    talking.answers[SAY] = [(429, problem("rate_limited", "Too many.", "Wait.", 429)), (202, {"run_id": "run_1"})]
+    talking.answers[SAY] = [(429, problem("rate_limited", "Too many.", "Wait.", 429)), (202, {"run_id": RUN})]
     code, out, err = mycelos("chat")
     assert code == 0
     assert "Too many. Wait." in err
@@ -107,6 +119,6 @@ def test_an_interrupt_cancels_the_run(mycelos, talking, monkeypatch) -> None:
         yield
 
     monkeypatch.setattr(chat, "follow", interrupted)
-    talking.answers["POST /api/runs/run_1/cancel"] = (200, {"cancelled": True})
+    talking.answers[f"POST /api/runs/{RUN}/cancel"] = (200, {"cancelled": True})
     assert mycelos("chat", "--once", "hi")[:2] == (1, "  [cancelled]\n")
-    assert talking.asked[-1] == ("POST /api/runs/run_1/cancel", None)
+    assert talking.asked[-1] == (f"POST /api/runs/{RUN}/cancel", None)

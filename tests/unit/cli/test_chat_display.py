@@ -49,7 +49,9 @@ def test_an_end_without_an_answer_tells_why_and_what_to_do() -> None:
 
 
 def test_a_wait_for_a_person_is_told() -> None:
-    assert "waits for a person's word on mail.send" in shown(("approval", {"tool": "mail.send"}))
+    text = shown(("approval", {"tool": "mail.send"}))
+    assert "waits for a person's word on mail.send" in text
+    assert "mycelos approval list" in text
 
 
 def test_an_unknown_kind_is_told_by_its_name() -> None:

@@ -26,6 +26,19 @@ def test_settings_are_shown_and_of_secrets_only_whether_they_are_set(mycelos, mo
         assert value not in table + text
 
 
+def test_a_witness_is_shown_and_checked_with_what_the_operators_file_says(mycelos, monkeypatch, layout) -> None:
+    mycelos("init")
+    monkeypatch.setenv("MYCELOS_WITNESS", "https://w.example")
+    layout.operator_file.write_text('[witness]\nkey = "nonsense"\n')
+    layout.operator_file.chmod(0o600)
+    shown = json.loads(mycelos("config", "show", "--json")[1])
+    assert (shown["witness"], shown["operator.toml: witness.key"]) == ("https://w.example", "nonsense")
+    code, _, err = mycelos("config", "check")
+    assert (code, "witness.key in operator.toml" in err) == (2, True)
+    layout.operator_file.write_text('[witness]\nurl = "https://other.example"\n')
+    assert "MYCELOS_WITNESS and witness.url in operator.toml are both set" in mycelos("config", "check")[2]
+
+
 def test_settings_that_can_be_used_are_said_to_be(mycelos) -> None:
     mycelos("init")
     assert mycelos("config", "check")[:2] == (0, "the settings can be used\n")
@@ -39,6 +52,7 @@ def test_settings_that_can_be_used_are_said_to_be(mycelos) -> None:
         {"MYCELOS_PASSWORD_HASH": "x"},
         {"MYCELOS_CA_FILE": __file__},
         {"MYCELOS_EGRESS_OPEN": "127.0.0.1:9101"},
+        {"MYCELOS_WITNESS": "notes"},
         {"MYCELOS_MASTER_KEY": SECRETS["MYCELOS_MASTER_KEY"]},
     ],
 )
@@ -101,3 +115,16 @@ def test_a_bad_operator_file_is_named_with_the_key(mycelos, layout) -> None:
         code, _, err = mycelos(*words)
         assert code == 2
         assert "accept_missing" in err
+
+
+def test_a_bad_gateway_file_is_named_with_the_key_and_the_fix(mycelos, layout) -> None:
+    mycelos("init")
+    layout.gateway_file.parent.mkdir()
+    layout.gateway_file.write_text("[runs]\nsecond = 60\n")
+    for words in (("config", "check"), ("config", "show")):
+        code, _, err = mycelos(*words)
+        assert code == 2
+        assert f"{layout.gateway_file}: unknown key [runs] second; the nearest one that exists is seconds" in err
+    layout.gateway_file.write_text("[runs]\nseconds = 60\n")
+    assert mycelos("config", "check")[0] == 0
+    assert json.loads(mycelos("config", "show", "--json")[1])["gateway.toml: runs.seconds"] == 60

@@ -6,15 +6,20 @@ from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 
 import pytest
+from ledger_keys import note_of
 
 from mycelos.cli import diagnosis
 from mycelos.cli.diagnosis import State
 from mycelos.ledger.events import Event
 from mycelos.proxy.ledger.clock import Moment
+from mycelos.proxy.ledger.heads import outside_of, remember
 from mycelos.proxy.ledger.recorder import Recorder
+from mycelos.proxy.vault.installation import installation_of
 from mycelos.proxy.vault.keys import create_master_key
+from mycelos.proxy.vault.store import Vault
 from mycelos.sandbox.errors import Layer, SandboxRefused
-from mycelos.supervisor.state import ChildState
+from mycelos.supervisor.state import ChildState, SupervisorState
+from mycelos.wire.witness import WitnessCondition, WitnessStatus
 
 
 def one(found, name):
@@ -32,7 +37,7 @@ def test_every_finding_that_is_not_well_has_a_fix(layout):
 def test_a_file_that_others_can_open_is_found_and_its_fix_mends_it(layout, name):
     create_master_key(layout)
     path = getattr(layout, name)
-    path.parent.mkdir(mode=0o700, exist_ok=True)
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     path.touch()
     path.chmod(0o644)
     found = one(diagnosis._file_modes(layout), "file modes")
@@ -147,10 +152,82 @@ async def test_a_ledger_without_its_guard_is_found(layout):
 )
 def test_processes_that_are_down_or_came_back_are_found(layout, monkeypatch, children, state):
     monkeypatch.setattr(diagnosis, "read_state", lambda _: SimpleNamespace(children=tuple(children)))
+    monkeypatch.setattr(diagnosis, "older_than_code", lambda _: ())
     assert diagnosis._processes(layout)[0].state is state
+
+
+def test_a_lockdown_is_a_finding_with_its_way_back(operator_system, layout):
+    def found():
+        return [one for one in diagnosis.examine(layout) if one.name == "egress"]
+
+    assert [(one.state, one.found) for one in found()] == [(State.OK, "not locked down")]
+    since = operator_system.client.set_lockdown(enabled=True).since
+    (finding,) = found()
+    assert (finding.state, finding.found) == (State.WARNING, f"locked down since {since}")
+    assert finding.fix == "Lift it with: mycelos lockdown --lift"
 
 
 def test_a_state_that_cannot_be_read_is_found(layout):
     layout.run.mkdir()
     layout.supervisor_state.write_text("{")
     assert diagnosis._processes(layout)[0].state is State.FAILED
+
+
+def test_whether_heads_are_remembered_outside_is_said(layout, monkeypatch, tmp_path):
+    assert diagnosis._heads_outside(layout) == []
+    Vault.open(layout, bytes(32)).close()
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    (nothing,) = diagnosis._heads_outside(layout)
+    assert (nothing.state, "would not be noticed" in nothing.found) == (State.WARNING, True)
+    outside = outside_of(layout, {"XDG_STATE_HOME": str(tmp_path)}, installation_of(layout.vault))
+    remember(outside.proxy, note_of(1234), 5)
+    (well,) = diagnosis._heads_outside(layout)
+    assert (well.state, well.found) == (State.OK, f"a checkpoint of 1,234 entries is remembered in {outside.folder}")
+    remember(outside.proxy, "none", 5)
+    (none,) = diagnosis._heads_outside(layout)
+    assert (none.state, "is no checkpoint" in none.found) == (State.WARNING, True)
+    outside.command_line.write_text("{")
+    (unreadable,) = diagnosis._heads_outside(layout)
+    assert (unreadable.state, "cannot be read" in unreadable.found) == (State.WARNING, True)
+    monkeypatch.setenv("XDG_STATE_HOME", str(layout.root / "state"))
+    (inside,) = diagnosis._heads_outside(layout)
+    assert (inside.state, "there is no place" in inside.found) == (State.WARNING, True)
+
+
+@pytest.mark.anyio
+async def test_a_ledger_beside_a_vault_without_a_name_is_warned_about(layout):
+    recorder = await Recorder.open(layout.ledger)
+    await recorder.close()
+    (found,) = diagnosis._heads_outside(layout)
+    assert (found.state, "cannot be read" in found.found) == (State.WARNING, True)
+
+
+def test_processes_that_are_older_than_the_code_are_named_with_what_to_do(layout, monkeypatch):
+    state = SupervisorState(1, 1, 1, "", "", "127.0.0.1", 1, 1, "", "", (ChildState("proxy", 2, True, 0),))
+    monkeypatch.setattr(diagnosis, "read_state", lambda _: state)
+    monkeypatch.setattr(diagnosis, "older_than_code", lambda _: ("proxy",))
+    found = one(diagnosis._processes(layout), "processes")
+    assert found.state is State.WARNING
+    assert found.found.endswith("last changed: proxy")
+    assert "mycelos stop" in found.fix
+
+
+@pytest.mark.parametrize(
+    ("condition", "state"),
+    [
+        (WitnessCondition.WAITS, State.OK),
+        (WitnessCondition.TAKES, State.OK),
+        (WitnessCondition.FAILS, State.WARNING),
+        (WitnessCondition.LOCKED, State.WARNING),
+        (WitnessCondition.DISAGREES, State.FAILED),
+    ],
+)
+def test_a_witness_that_does_not_take_what_it_is_given_is_found(operator_system, layout, condition, state):
+    assert diagnosis._witnesses(layout) == []
+    operator_system.witnesses = (WitnessStatus(place="https://w/", condition=condition, reason="why"),)
+    (found,) = diagnosis._witnesses(layout)
+    assert (found.name, found.state, bool(found.fix)) == ("witness", state, state is not State.OK)
+
+
+def test_where_no_proxy_answers_nothing_is_said_of_witnesses(layout):
+    assert diagnosis._witnesses(layout) == []

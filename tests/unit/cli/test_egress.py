@@ -31,6 +31,13 @@ def test_when_nothing_runs_every_command_says_so(command: Command, arguments: tu
     assert "is not running" in err
 
 
+def test_the_list_says_how_the_question_of_web_was_answered(operator_system: Any, command: Command) -> None:
+    assert "web: not answered yet (off); answer with: mycelos egress web on" in command("list")[1]
+    for answer in ("off", "on", "off"):
+        assert command("web", answer)[0] == 0
+        assert f"web: {answer}\n" in command("list")[1]
+
+
 def test_rules_are_allowed_listed_and_removed(operator_system: Any, command: Command) -> None:
     assert "nothing is asked for without a credential" in command("list")[1]
     code, out, _ = command("allow", "https://a.example", "--method", "GET", "--method", "HEAD")
@@ -48,10 +55,24 @@ def test_rules_are_allowed_listed_and_removed(operator_system: Any, command: Com
     assert operator_system.rules.list() == []
 
 
+@pytest.mark.parametrize("url", ["http://127.0.0.1:8080", "https://10.0.0.1", "https://localhost"])
+def test_a_rule_for_a_host_that_the_guard_refuses_says_so(operator_system: Any, command: Command, url: str) -> None:
+    code, _, err = command("allow", url)
+    assert (code, err.count(f"nothing will go to {url} all the same: ")) == (0, 1)
+    assert command("allow", "https://example.com")[2] == ""
+
+
+def test_a_host_that_was_opened_by_name_needs_no_warning(
+    operator_system: Any, command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MYCELOS_EGRESS_OPEN", "127.0.0.1:8080")
+    assert command("allow", "http://127.0.0.1:8080")[2] == ""
+
+
 def test_reading_the_whole_web_is_turned_on_and_off(operator_system: Any, command: Command) -> None:
     code, out, _ = command("web", "on")
     assert code == 0
-    assert "every public host" in out
+    assert (out.count("every public host, by https\n"), out.count("every public host, by http\n")) == (2, 2)
     assert {rule.method for rule in operator_system.rules.list()} == {"GET", "HEAD"}
     assert command("web", "off")[0] == 0
     assert operator_system.rules.list() == []

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import errno
+import os
 import subprocess
 import sys
 
@@ -109,10 +111,22 @@ def test_a_data_folder_that_can_be_none_is_one_line(mycelos, tmp_path, words: tu
 
 def test_what_the_system_refuses_is_one_line_with_the_place(mycelos, monkeypatch) -> None:
     def action():
-        raise OSError(28, "No space left on device", "/data/x")
+        raise OSError(errno.EIO, "Input/output error", "/data/x")
 
     _app_that(monkeypatch, action)
-    assert mycelos("x") == (1, "", "mycelos: /data/x: No space left on device.\n")
+    assert mycelos("x") == (1, "", "mycelos: /data/x: Input/output error.\n")
+
+
+@pytest.mark.parametrize(
+    ("number", "next_step"), [(errno.EROFS, "mount it so"), (errno.EACCES, "owner"), (errno.ENOSPC, "Make room")]
+)
+def test_what_a_person_can_mend_comes_with_the_next_step(mycelos, monkeypatch, number, next_step) -> None:
+    def action():
+        raise OSError(number, os.strerror(number), "/data/x")
+
+    _app_that(monkeypatch, action)
+    code, out, err = mycelos("x")
+    assert (code, out, err.count("\n"), next_step in err) == (1, "", 1, True)
 
 
 def test_the_folder_of_the_option_reaches_the_command(mycelos, tmp_path) -> None:

@@ -9,10 +9,11 @@ MODEL = {
     "model": "m-1",
     "credential": None,
 }
+STORED = MODEL | {"created_at": "2026-01-01T00:00:00.000000Z"}
 
 
 def test_an_endpoint_is_added_and_the_rule_that_it_needs_is_named(mycelos, gateway) -> None:
-    gateway.answers["POST /api/models"] = (201, MODEL)
+    gateway.answers["POST /api/models"] = (201, STORED)
     code, out, _ = mycelos("model", "add", "big", "--url", "https://api.example/v1", "--model", "m-1")
     assert code == 0
     assert gateway.asked == [("POST /api/models", MODEL)]
@@ -20,7 +21,7 @@ def test_an_endpoint_is_added_and_the_rule_that_it_needs_is_named(mycelos, gatew
 
 
 def test_an_endpoint_with_a_credential_needs_no_rule(mycelos, gateway) -> None:
-    gateway.answers["POST /api/models"] = (201, MODEL | {"credential": "openai"})
+    gateway.answers["POST /api/models"] = (201, STORED | {"credential": "openai"})
     words = ("model", "add", "big", "--url", "https://api.example/v1", "--model", "m-1", "--credential", "openai")
     assert "egress allow" not in mycelos(*words)[1]
 
@@ -33,7 +34,7 @@ def test_an_unknown_format_is_wrong_usage(mycelos, gateway) -> None:
 
 
 def test_endpoints_are_listed(mycelos, gateway) -> None:
-    gateway.answers["GET /api/models"] = (200, [MODEL])
+    gateway.answers["GET /api/models"] = (200, [STORED])
     assert mycelos("model", "list")[1].splitlines()[1].split() == [
         "big",
         "openai",
@@ -41,7 +42,7 @@ def test_endpoints_are_listed(mycelos, gateway) -> None:
         "https://api.example/v1",
         "-",
     ]
-    assert json.loads(mycelos("model", "list", "--json")[1]) == [MODEL]
+    assert json.loads(mycelos("model", "list", "--json")[1]) == [STORED]
 
 
 def test_a_test_shows_the_answer_harmlessly(mycelos, gateway) -> None:

@@ -1,8 +1,13 @@
 from __future__ import annotations
 
+import ast
+import json
+from pathlib import Path
+
 import pytest
 
-from mycelos.cli.output import CommandError, ExitCode, complain, error_of, plain, print_json, print_table
+from mycelos.cli import output
+from mycelos.cli.output import CommandError, ExitCode, complain, error_of, plain, print_json, print_table, say
 from mycelos.wire.problems import ProblemCode, make_problem
 
 
@@ -47,3 +52,56 @@ def test_json_keeps_letters_of_every_script(capsys: pytest.CaptureFixture[str]) 
 def test_columns_are_as_wide_as_their_widest_cell(capsys: pytest.CaptureFixture[str]) -> None:
     print_table(("a", "b"), [("long cell", "1"), ("x", "new\nline")])
     assert capsys.readouterr().out.splitlines() == ["a          b", "long cell  1", "x          new\\u000aline"]
+
+
+STEERING = [
+    "\x1b]52;c;ZXZpbA==\x07",
+    "\x9b31m",
+    "\u202eevil",
+    "\u2066",
+    "\u200b",
+    "\x7f",
+    "\u2028",
+    "\U000e0041",
+    "\ud800",
+]
+
+
+@pytest.mark.parametrize("text", STEERING)
+def test_json_holds_no_character_that_steers_a_terminal_and_means_the_same(
+    capsys: pytest.CaptureFixture[str], text: str
+) -> None:
+    print_json({text: [text]})
+    printed = capsys.readouterr().out
+    assert all(line.isprintable() for line in printed.split("\n"))
+    assert json.loads(printed) == {text: [text]}
+
+
+@pytest.mark.parametrize("text", STEERING)
+def test_what_is_said_steers_nothing(capsys: pytest.CaptureFixture[str], text: str) -> None:
+    say(f"a {text} b")
+    assert capsys.readouterr().out[:-1].isprintable()
+
+
+def test_a_complaint_cannot_begin_a_second_line(capsys: pytest.CaptureFixture[str]) -> None:
+    complain("no\nmycelos: all is well\u2028really")
+    assert capsys.readouterr().err == "mycelos: no mycelos: all is well really\n"
+
+
+def test_a_refusal_without_end_is_cut() -> None:
+    assert len(str(error_of(make_problem(ProblemCode.NOT_FOUND, "a" * 10**6, "b" * 10**6)))) < 5000
+
+
+def test_no_command_prints_past_this_module() -> None:
+    folder = Path(output.__file__).parent
+    # The first runs in an environment of its own; the second hands `rich` texts that it has escaped.
+    apart = {"local_server.py", "audit_table.py", "output.py"}
+    found = []
+    for path in sorted(folder.glob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if path.name in apart or not isinstance(node, ast.Call):
+                continue
+            called = ast.unparse(node.func)
+            if called == "print" or called in {"sys.stdout.write", "sys.stderr.write", "self._stream.write"}:
+                found.append(f"{path.name}:{node.lineno}")
+    assert found == []

@@ -4,10 +4,18 @@ import json
 
 import pytest
 
+AGENT = {
+    "name": "gardener",
+    "instructions": "",
+    "capabilities": ["github.read"],
+    "model": None,
+    "created_at": "2026-01-01T00:00:00.000000Z",
+}
+
 
 @pytest.fixture
 def agent(gateway):
-    gateway.answers["GET /api/agents/gardener"] = (200, {"capabilities": ["github.read"]})
+    gateway.answers["GET /api/agents/gardener"] = (200, AGENT)
     return gateway
 
 

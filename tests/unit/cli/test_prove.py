@@ -82,3 +82,16 @@ def test_an_installation_that_cannot_be_read_is_not_shown_to_hold(monkeypatch):
 def test_a_claim_that_cannot_be_shown_says_why(capsys):
     assert prove("A2") == 6
     assert "not shown: nothing runs in this data folder" in capsys.readouterr().out
+
+
+def test_a_terminal_is_told_which_claim_is_at_work_and_nobody_else_is(probing, capsys, monkeypatch):
+    probing("V1", HELD)
+    probing("S1", HELD)
+    prove("V1", "S1")
+    assert capsys.readouterr().err == ""
+    monkeypatch.setattr("mycelos.cli.prove.sys.stderr.isatty", lambda: True)
+    prove("V1", "S1", as_json=True)
+    told = capsys.readouterr()
+    assert [text for text in told.err.split("\r") if text.strip()] == ["V1, 1 of 2 ...", "S1, 2 of 2 ..."]
+    assert told.err.endswith("    \r")
+    assert json.loads(told.out)["exit_code"] == 0

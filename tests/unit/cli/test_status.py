@@ -12,6 +12,8 @@ from scripted_gateway import running_state
 
 from mycelos.cli import status
 from mycelos.supervisor.state import read_state, start_ticks, write_state
+from mycelos.wire.operator import SetWeb
+from mycelos.wire.witness import WitnessCondition, WitnessStatus
 
 
 def test_without_a_system_it_says_so_and_fails(mycelos, layout) -> None:
@@ -34,6 +36,26 @@ def test_a_healthy_system_is_exit_code_zero_with_processes_memory_and_addresses(
     code, out, _ = mycelos("status")
     assert code == 0
     assert f"http://localhost:{gateway.port} (answers)" in out
+
+
+def test_it_says_that_the_proxy_does_not_answer(mycelos, gateway) -> None:
+    gateway.answers["GET /healthz"] = (200, {"status": "ok"})
+    report = json.loads(mycelos("status", "--json")[1])
+    assert (report["locked_down"], report["web"]) == (None, None)
+    assert "unknown: the proxy does not answer" in mycelos("status")[1]
+
+
+def test_it_says_that_egress_is_locked_down_and_how_web_was_answered(mycelos, gateway, operator_system) -> None:
+    gateway.answers["GET /healthz"] = (200, {"status": "ok"})
+    assert "web: not answered yet (off)" in mycelos("status")[1]
+    operator_system.client.egress_rules(SetWeb(enabled=True))
+    assert "web: on" in mycelos("status")[1]
+    since = operator_system.client.set_lockdown(enabled=True).since
+    code, out, _ = mycelos("status")
+    assert code == 0
+    assert f"LOCKED DOWN since {since}; lift it with: mycelos lockdown --lift" in out
+    report = json.loads(mycelos("status", "--json")[1])
+    assert (report["locked_down"], report["locked_down_since"], report["web"]) == (True, since, "on")
 
 
 def test_a_page_that_does_not_answer_is_not_healthy(mycelos, gateway) -> None:
@@ -92,3 +114,17 @@ def test_stop_says_when_the_supervisor_does_not_end(mycelos, layout, monkeypatch
         os.kill(process.pid, signal.SIGKILL)
     assert code == 1
     assert "has not ended" in err
+
+
+def test_it_says_how_old_the_newest_word_of_each_witness_is(mycelos, gateway, operator_system) -> None:
+    gateway.answers["GET /healthz"] = (200, {"status": "ok"})
+    assert "witness" not in mycelos("status")[1]
+    operator_system.witnesses = (
+        WitnessStatus(place="/mnt/notes", condition=WitnessCondition.TAKES, size=7, at="2026-01-01T00:00:00Z"),
+        WitnessStatus(place="https://w/", condition=WitnessCondition.FAILS, code="unreachable", reason="away"),
+    )
+    out = mycelos("status")[1]
+    assert "witness     /mnt/notes has 7 entries, the newest taken " in out
+    assert "witness     https://w/ has taken nothing yet; FAILS: away" in out
+    shown = json.loads(mycelos("status", "--json")[1])["witnesses"]
+    assert [witness["condition"] for witness in shown] == ["takes", "fails"]

@@ -19,6 +19,11 @@ def test_a_command_is_shown_with_what_it_printed(tour):
     assert "master key: new" in printed
 
 
+def test_nothing_of_it_is_left_in_the_person_s_state_folder(tour, short_directory):
+    made, _ = tour
+    assert made._environment["XDG_STATE_HOME"] == str(short_directory / "state")
+
+
 def test_a_command_that_fails_ends_the_tour_with_its_name(tour):
     made, _ = tour
     with pytest.raises(TourError, match=r"mycelos status ended with 1.*not running"):

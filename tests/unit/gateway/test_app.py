@@ -8,13 +8,14 @@ from mycelos.gateway.middleware.error_boundary import ErrorBoundary
 from mycelos.gateway.middleware.host_check import HostCheck
 from mycelos.gateway.middleware.json_body import JsonBody
 from mycelos.gateway.middleware.origin_check import OriginCheck
+from mycelos.gateway.middleware.refusal_record import RefusalRecord
 from mycelos.gateway.middleware.security_headers import SecurityHeaders
 
 pytestmark = pytest.mark.anyio
 
 
 async def test_the_layers_stand_in_their_order(page) -> None:
-    order = [SecurityHeaders, ErrorBoundary, HostCheck, BodyLimit, Authentication, OriginCheck, JsonBody]
+    order = [SecurityHeaders, ErrorBoundary, RefusalRecord, HostCheck, BodyLimit, Authentication, OriginCheck, JsonBody]
     assert [layer.cls for layer in page.app.user_middleware] == order
 
 

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import os
+import select
 import socket
 from collections.abc import Iterator
 
 import msgspec
 import pytest
 
+from mycelos.gateway import descriptor_channel
 from mycelos.gateway.descriptor_channel import DescriptorChannel
+from mycelos.proxy.channels import CHANNEL_LIMIT, Channels
+from mycelos.serving.http_server import HttpServer
 from mycelos.wire.problems import ProblemCode, Refusal
 from mycelos.wire.spawn import ChannelRequest
 
@@ -128,3 +132,91 @@ async def _refused(channel: DescriptorChannel, seconds: float) -> ProblemCode:
     with pytest.raises(Refusal) as refused:
         await channel.request(make, seconds)
     return refused.value.problem.code
+
+
+async def no_application(_scope: object, _receive: object, _send: object) -> None:
+    pytest.fail("nothing is asked over these connections")
+
+
+async def served_after_a_gateway_took_all_and_died(seconds: float) -> None:
+    """A real proxy's end; one gateway asks until nothing more is handed over, reads nothing and dies; the next asks."""
+    proxys, kept = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    server = HttpServer(no_application)
+    kept.setblocking(False)
+    with proxys, kept:
+        serving = asyncio.create_task(Channels(proxys, server).serve())
+        async with asyncio.timeout(WAIT):
+            for number in range(CHANNEL_LIMIT + 16):
+                await asyncio.get_running_loop().sock_sendall(kept, msgspec.json.encode(make(f"{number:032x}")))
+            while server.connections < CHANNEL_LIMIT or select.select([proxys], [], [], 0)[0]:  # noqa: ASYNC110 - nothing tells
+                await asyncio.sleep(0)
+        next_gateway = DescriptorChannel(os.dup(kept.fileno()), "proxy")
+        try:
+            _, (connection,) = await next_gateway.request(make, seconds)
+            os.close(connection)
+        finally:
+            next_gateway.close()
+            serving.cancel()
+            await asyncio.gather(serving, return_exceptions=True)
+            await server.stop()
+
+
+async def test_a_gateway_that_took_every_connection_and_died_leaves_them_to_the_next() -> None:
+    await served_after_a_gateway_took_all_and_died(WAIT)
+
+
+async def test_unless_what_it_left_is_dropped_first_the_next_is_not_answered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(descriptor_channel, "_MOST_LEFT_OVER", 0)
+    with pytest.raises(Refusal, match="does not answer"):
+        await served_after_a_gateway_took_all_and_died(0.5)
+
+
+async def test_what_a_dead_process_was_handed_is_closed_before_anything_is_asked(peer: socket.socket) -> None:
+    mine, given = socket.socketpair()
+    mine.setblocking(False)
+    with mine:
+        for _ in range(3):
+            answer(peer, "0" * 32, [given.fileno(), given.fileno()])
+        given.close()
+        channel = open_channel("spawner")
+        assert mine.recv(1) == b"", "its last copy is closed"
+        channel.close()
+
+
+async def test_what_comes_late_for_a_dead_process_is_closed_without_a_request(peer: socket.socket) -> None:
+    channel = open_channel("spawner")
+    mine, given = socket.socketpair()
+    mine.setblocking(False)
+    with mine:
+        answer(peer, "0" * 32, [given.fileno()])
+        given.close()
+        async with asyncio.timeout(WAIT):
+            assert await asyncio.get_running_loop().sock_recv(mine, 1) == b""
+    channel.close()
+
+
+async def test_of_more_than_a_queue_holds_no_more_is_read_at_once(
+    peer: socket.socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(descriptor_channel, "_MOST_LEFT_OVER", 2)
+    pairs = [socket.socketpair() for _ in range(3)]
+    for mine, given in pairs:
+        mine.setblocking(False)
+        answer(peer, "0" * 32, [given.fileno()])
+        given.close()
+    channel = open_channel()
+    assert [pairs[0][0].recv(1), pairs[1][0].recv(1)] == [b"", b""]
+    with pytest.raises(BlockingIOError):
+        pairs[2][0].recv(1)
+    async with asyncio.timeout(WAIT):
+        assert await asyncio.get_running_loop().sock_recv(pairs[2][0], 1) == b"", "the rest follows with the loop"
+    channel.close()
+    for mine, _ in pairs:
+        mine.close()
+
+
+async def test_a_peer_that_was_gone_before_is_refused_at_the_first_request(peer: socket.socket) -> None:
+    peer.shutdown(socket.SHUT_RDWR)
+    channel = open_channel("spawner")
+    assert await _refused(channel, WAIT) is ProblemCode.SANDBOX_REFUSED
+    channel.close()

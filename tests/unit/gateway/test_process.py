@@ -7,10 +7,14 @@ import os
 import signal
 import socket
 import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import httpx2
+import msgspec
 import pytest
 from gateway_back import BEARER, WAIT, SteeredProxy, hand_over, socket_pair
 
@@ -30,12 +34,26 @@ def test_the_command_lines_token_is_new_each_time_and_for_the_owner_alone(tmp_pa
     assert list(tmp_path.iterdir()) == [path]
 
 
-async def test_it_starts_records_serves_and_stops(data_directory: Path) -> None:
-    layout = DataLayout(data_directory)
+@dataclass
+class Started:
+    """A gateway that runs, and what stands around it."""
+
+    pid: int
+    port: int
+    proxy: SteeredProxy
+    layout: DataLayout
+
+
+@asynccontextmanager
+async def started(
+    data_directory: Path, left_over: Callable[[socket.socket, socket.socket], None] = lambda *_: None
+) -> AsyncIterator[Started]:
+    """A gateway that said that it is ready; ``left_over`` is done at the other ends of its channels before."""
     proxy = SteeredProxy(None)
     server = HttpServer(proxy.application())
     proxys, control = socket_pair(socket.SOCK_SEQPACKET)
     spawners, spawner = socket_pair(socket.SOCK_SEQPACKET)
+    left_over(proxys, spawners)
     ready, tell = os.pipe()
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
@@ -63,14 +81,7 @@ async def test_it_starts_records_serves_and_stops(data_directory: Path) -> None:
             handing = group.create_task(hand_over(proxys, server))
             try:
                 assert await asyncio.to_thread(os.read, ready, 100) == b"ready\n"
-                assert proxy.events() == ["gateway.started:fact"]
-                token = layout.command_line_token.read_text().strip()
-                async with httpx2.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False) as client:
-                    assert (await client.get("/healthz")).json() == {"status": "ok"}
-                    assert (await client.get("/api/agents")).status_code == 401
-                    answer = await client.get("/api/agents", headers={"Authorization": f"Bearer {token}"})
-                assert [agent["name"] for agent in answer.json()] == ["assistant"]
-                assert _resident_mebibytes(process.pid) < 160
+                yield Started(process.pid, port, proxy, DataLayout(data_directory))
             finally:
                 process.send_signal(signal.SIGTERM)
                 assert await process.wait() == 0
@@ -79,7 +90,37 @@ async def test_it_starts_records_serves_and_stops(data_directory: Path) -> None:
     for one in (proxys, control, spawners, spawner):
         one.close()
     os.close(ready)
-    assert layout.gateway_head.exists()
+
+
+async def test_it_starts_records_serves_and_stops(data_directory: Path) -> None:
+    async with started(data_directory) as gateway:
+        assert gateway.proxy.events() == ["gateway.started:fact"]
+        token = gateway.layout.command_line_token.read_text().strip()
+        async with httpx2.AsyncClient(base_url=f"http://127.0.0.1:{gateway.port}", trust_env=False) as client:
+            assert (await client.get("/healthz")).json() == {"status": "ok"}
+            assert (await client.get("/api/agents")).status_code == 401
+            answer = await client.get("/api/agents", headers={"Authorization": f"Bearer {token}"})
+        assert [agent["name"] for agent in answer.json()] == ["assistant"]
+        assert _resident_mebibytes(gateway.pid) < 160
+    assert gateway.layout.gateway_head.exists()
+
+
+async def test_a_run_and_a_connection_of_a_dead_gateway_end_before_it_says_ready(data_directory: Path) -> None:
+    kept: list[socket.socket] = []
+
+    def left_over(proxys: socket.socket, spawners: socket.socket) -> None:
+        for door in (proxys, spawners):
+            mine, given = socket_pair(socket.SOCK_STREAM)
+            kept.append(mine)
+            with given:
+                socket.send_fds(door, [msgspec.json.encode({"v": 1, "nonce": "0" * 32})], [given.fileno()])
+
+    async with started(data_directory, left_over):
+        for mine in kept:
+            mine.setblocking(False)
+            assert mine.recv(1) == b"", "nobody holds the other end"
+    for mine in kept:
+        mine.close()
 
 
 _NAMES: Any = ("listen", "control", "spawner", "ready")

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
 from mycelos.configuration.environment import ConfigurationError
-from mycelos.gateway.settings import GatewaySettings, read_settings
+from mycelos.gateway.settings import MEANINGS, GatewaySettings, RunSettings, read_settings
 
 
 def write(tmp_path: Path, text: str | bytes) -> Path:
@@ -45,3 +46,26 @@ def test_what_cannot_be_used_names_the_key(tmp_path: Path, text: str | bytes, ex
     with pytest.raises(ConfigurationError) as refused:
         read_settings(write(tmp_path, text))
     assert expected in str(refused.value)
+
+
+def test_each_key_has_its_meaning() -> None:
+    assert set(MEANINGS) == {f"runs.{name}" for name in RunSettings.__struct_fields__}
+
+
+def test_the_file_is_named_with_its_place(tmp_path: Path) -> None:
+    path = write(tmp_path, "[runs]\nsecond = 3\n")
+    with pytest.raises(ConfigurationError, match=f"^{path}: unknown key"):
+        read_settings(path)
+
+
+@pytest.mark.parametrize("kind", ["folder", "pipe", "link"])
+def test_what_is_no_plain_file_is_refused_and_not_waited_for(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "gateway.toml"
+    if kind == "folder":
+        path.mkdir()
+    elif kind == "pipe":
+        os.mkfifo(path)
+    else:
+        path.symlink_to(write(tmp_path, "").rename(tmp_path / "other"))
+    with pytest.raises(ConfigurationError, match="plain file"):
+        read_settings(path)

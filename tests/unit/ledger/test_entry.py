@@ -11,8 +11,9 @@ from hypothesis import given
 from mycelos.ledger.canonical import canonical
 from mycelos.ledger.chain import EMPTY, seal
 from mycelos.ledger.entry import COLUMN_LIMIT, COLUMNS, Entry, EntryError, Phase, body, entry_from_row, make_draft
-from mycelos.ledger.events import Event, Source
+from mycelos.ledger.events import EVENTS, Event, Source
 from mycelos.ledger.fields import TEXT_LIMIT
+from mycelos.ledger.text import escape, shorten
 
 GOLDEN = json.loads((Path(__file__).parents[2] / "vectors" / "ledger" / "entry-v1.json").read_text(encoding="utf-8"))
 TEXT = st.text(st.characters(exclude_categories=["Cs"]))
@@ -105,6 +106,46 @@ def test_long_text_is_shortened():
     made = draft(subject="x" * 10_000, details={"path": "/" * 10_000})
     assert len(made.subject) == COLUMN_LIMIT
     assert len(json.loads(made.details)["path"]) == TEXT_LIMIT
+
+
+MESSY = st.text(max_size=40) | st.text(st.sampled_from('ab"\\\x1b\u202e\ud800漢'), max_size=600)
+DETAILS = st.fixed_dictionaries(
+    {},
+    optional={
+        "host": MESSY | st.none(),
+        "path": MESSY,
+        "port": st.integers(1 - 2**53, 2**53 - 1),
+        "truncated": st.booleans(),
+        "addresses": st.lists(MESSY, max_size=4) | st.lists(MESSY, max_size=4).map(tuple),
+    },
+)
+
+
+@given(DETAILS)
+def test_details_written_by_hand_are_the_canonical_form_of_what_was_cleaned(details):
+    cleaned = {}
+    for name, value in details.items():
+        if isinstance(value, str):
+            cleaned[name] = shorten(escape(value), TEXT_LIMIT)
+        elif isinstance(value, list | tuple):
+            cleaned[name] = [shorten(escape(text), TEXT_LIMIT) for text in value]
+        elif value is not None:
+            cleaned[name] = value
+    expected = canonical(cleaned)
+    assert draft(details=details).details.encode() == expected == rfc8785.dumps(cleaned)
+
+
+@given(st.lists(MESSY, min_size=7, max_size=7))
+def test_columns_looked_at_together_are_cleaned_as_each_by_itself(texts):
+    names = ("principal", "actor", "run", "agent", "subject", "outcome", "reason")
+    made = draft(**dict(zip(names, texts, strict=True)))
+    assert [getattr(made, name) for name in names] == [shorten(escape(text), COLUMN_LIMIT) for text in texts]
+
+
+@pytest.mark.parametrize("event", Event)
+def test_the_fields_of_each_event_sort_by_their_names_whatever_follows_them(event):
+    fields = EVENTS[event].fields
+    assert sorted(fields) == sorted(fields, key=lambda name: f'"{name}":')
 
 
 @pytest.mark.parametrize(("phase", "intent_seq"), [(Phase.OUTCOME, None), (Phase.FACT, 1), (Phase.INTENT, 1)])

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from mycelos.ledger.query import EventQuery, check_keys, read_event_query, read_since
+from mycelos.ledger.query import EventQuery, SummaryQuery, check_keys, read_event_query, read_since, read_summary_query
 from mycelos.wire.problems import ProblemCode, Refusal
 
 NOW = datetime(2026, 5, 6, 12, tzinfo=UTC)
@@ -15,6 +15,9 @@ def test_each_key_is_read() -> None:
     assert read_event_query([*pairs, ("agent", "a"), ("run", "r")], NOW) == EventQuery(
         after=7, limit=5, suspicious=True, since="2026-05-05T12:00:00.000000Z", event="run.started", agent="a", run="r"
     )
+    more = [("before", "9"), ("outside", "true"), ("outcome", "ok"), ("host", "a.example"), ("source", "known")]
+    expected = EventQuery(before=9, outside=True, outcome="ok", host="a.example", source="known")
+    assert read_event_query(more, NOW) == expected
     assert read_event_query([], NOW) == EventQuery()
     assert read_event_query([("after", "-1")], NOW).after == -1
 
@@ -24,7 +27,7 @@ def test_each_key_is_read() -> None:
     [
         ("since", "zzz"), ("since", ""), ("since", "2026-01-01"), ("limit", "0"), ("limit", "1001"), ("limit", "-1"),
         ("limit", "٣"), ("limit", "9" * 5000), ("after", "-2"), ("after", "x"), ("suspicious", "yes"),
-        ("suspicious", ""),
+        ("suspicious", ""), ("before", "-1"), ("before", "x"), ("outside", "1"), ("source", "x"),
     ],
 )  # fmt: skip
 def test_a_value_that_is_not_understood_is_refused_by_the_name_of_its_key(key: str, value: str) -> None:
@@ -32,6 +35,19 @@ def test_a_value_that_is_not_understood_is_refused_by_the_name_of_its_key(key: s
         read_event_query([(key, value)], NOW)
     assert refused.value.problem.code is ProblemCode.INVALID_REQUEST
     assert refused.value.problem.detail.startswith(f"{key}: ")
+
+
+def test_a_query_for_counts_has_a_span_of_its_own_and_neither_places_nor_limits() -> None:
+    assert read_summary_query([], NOW) == SummaryQuery(since="2026-05-05T12:00:00.000000Z")
+    pairs = [("since", "1h"), ("event", "run"), ("agent", "a"), ("run", "r"), ("outcome", "ok"), ("host", "h")]
+    pairs.append(("source", "gateway"))
+    expected = SummaryQuery(
+        "2026-05-06T11:00:00.000000Z", event="run", agent="a", run="r", outcome="ok", host="h", source="gateway"
+    )
+    assert read_summary_query(pairs, NOW) == expected
+    for key, value in (("since", "zzz"), ("limit", "1"), ("after", "1"), ("suspicious", "true"), ("source", "")):
+        with pytest.raises(Refusal, match=f"{key}: "):
+            read_summary_query([(key, value)], NOW)
 
 
 def test_an_unknown_key_is_refused_with_the_nearest_and_a_double_one_too() -> None:

@@ -102,7 +102,8 @@ async def test_without_the_origin_rule_a_foreign_form_would_be_taken(monkeypatch
 async def test_every_answer_also_a_refusal_has_the_strict_headers(method: str, headers: dict[str, str]) -> None:
     _, answered, _ = await ask(method, headers)
     assert answered["content-security-policy"] == (
-        "default-src 'none'; style-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
+        "default-src 'none'; script-src 'self'; style-src 'self'; form-action 'self'; frame-ancestors 'none'; "
+        "base-uri 'none'; require-trusted-types-for 'script'"
     )
     assert answered["cache-control"] == "no-store"
     assert answered["x-content-type-options"] == "nosniff"

@@ -7,7 +7,7 @@ import pytest
 
 from mycelos.configuration.layout import DataLayout
 from mycelos.operator.client import OperatorClient, OperatorUnavailableError
-from mycelos.proxy.operator_socket import bind_operator_socket, write_operator_token
+from mycelos.proxy.operator_door.unix_socket import bind_operator_socket, write_operator_token
 from mycelos.wire.operator import RotateCredential
 from mycelos.wire.problems import ProblemCode, Refusal
 
@@ -57,7 +57,7 @@ def test_a_system_that_does_not_run_is_named_with_its_folder(layout: DataLayout)
 
 def test_each_call_carries_the_token_of_this_start(layout: DataLayout) -> None:
     thread, asked = answer_with(layout, b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
-    OperatorClient(layout).end_session()
+    OperatorClient(layout).end_sessions()
     thread.join(20)
     assert f"Authorization: Bearer {layout.operator_token.read_text()}\r\n".encode() in asked[0]
 

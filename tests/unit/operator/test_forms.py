@@ -2,8 +2,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mycelos.operator.forms import FieldError, build_bindings, parse_host, parse_injection, parse_methods
+from mycelos.operator.forms import FieldError, build_bindings, checked, parse_host, parse_injection, parse_methods
 from mycelos.wire.binding import Basic, Bearer, Header, Method, UrlPath
+from mycelos.wire.operator import check_service
 
 
 @pytest.mark.parametrize(
@@ -96,3 +97,12 @@ def test_an_error_names_the_field_of_the_form(arguments: dict, field: str) -> No
 def test_a_secret_in_the_path_needs_its_place() -> None:
     (binding,) = build_bindings(hosts=["a.example"], path_prefixes=["/bot{credential}/send"], inject_as="url_path")
     assert binding.path == ("bot{credential}", "send")
+
+
+def test_a_checked_field_is_named_in_its_error_and_not_quoted() -> None:
+    assert checked("service", check_service, "example") == "example"
+    with pytest.raises(FieldError) as error:
+        checked("service", check_service, "Not A Name")
+    assert error.value.field == "service"
+    assert error.value.message.startswith("expected a name of a-z")
+    assert "Not A Name" not in error.value.message

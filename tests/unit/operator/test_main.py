@@ -1,3 +1,4 @@
+import gc
 import os
 import select
 import signal
@@ -55,12 +56,22 @@ def test_the_confined_process_says_that_it_is_ready_and_serves_the_page_over_the
             code = operator_system.client.create_link().code
             signed = browser.post("/login", data={"code": code}, headers={"Origin": base})
             assert signed.status_code == 303
-            assert "No credential is stored yet." in browser.get("/").text
+            assert "No credential is stored yet." in browser.get(signed.headers["location"]).text
+        with socket.create_connection(("127.0.0.1", port), WAIT) as raw:
+            raw.sendall(b"GET / HTTP/1.1\r\n\r\n")
+            assert raw.makefile("rb").readline() == b"HTTP/1.1 400 Bad Request\r\n"
         status = Path(f"/proc/{process.pid}/status").read_text()
         assert "Seccomp:\t2" in status
         assert "NoNewPrivs:\t1" in status
         process.send_signal(signal.SIGTERM)
         assert process.wait(WAIT) in {0, -signal.SIGTERM}
+
+
+def test_what_is_loaded_at_the_start_is_not_looked_through_after_each_form(layout: DataLayout) -> None:
+    before = gc.get_freeze_count()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        module._make_server(layout, listener, "http://localhost:9101", None)
+    assert gc.get_freeze_count() > before
 
 
 @pytest.mark.parametrize("name", ["MYCELOS_MASTER_KEY", "MYCELOS_MASTER_KEY_FILE"])

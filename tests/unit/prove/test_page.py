@@ -12,7 +12,7 @@ from mycelos.supervisor.state import SupervisorState
 
 
 def at(layout, port, bind="127.0.0.1"):
-    layout.gateway.mkdir(exist_ok=True)
+    layout.gateway.mkdir(parents=True, exist_ok=True)
     layout.command_line_token.write_text("t" * 43 + "\n")
     return Installation(layout, SupervisorState(1, 1, 1, "", "", bind, port, 1, "", "", ()))
 
@@ -33,9 +33,13 @@ def test_the_page_is_asked_on_this_machine(layout, bind, host):
     assert page.find_page(at(layout, 1, bind)).host == host
 
 
-def test_without_the_command_line_s_token_nothing_is_shown(layout):
+@pytest.mark.parametrize("content", [None, b"\xff" * 43, b"t" * 43 + b"\r\nX: y", b""])
+def test_without_the_command_line_s_token_nothing_is_shown(layout, content):
     installation = at(layout, 1)
-    layout.command_line_token.unlink()
+    if content is None:
+        layout.command_line_token.unlink()
+    else:
+        layout.command_line_token.write_bytes(content)
     with pytest.raises(CannotShowError, match="user who started"):
         page.find_page(installation)
 

@@ -8,6 +8,7 @@ from mycelos.operator.client import OperatorUnavailableError
 from mycelos.prove import run
 from mycelos.prove.installation import Installation
 from mycelos.prove.outcome import CannotShowError, Finding, Shown, Standing
+from mycelos.supervisor.state import SupervisorState
 from mycelos.wire.problems import ProblemCode, Refusal
 
 
@@ -58,3 +59,39 @@ def test_a_deferred_claim_says_why(layout):
     (result,) = run.prove(Installation(layout, None), ["D1"])
     assert result.standing is Standing.CANNOT_TELL
     assert "containers" in result.obstacle
+
+
+def test_what_is_shown_on_both_says_so_and_one_obstacle_hides_no_finding_of_the_other(layout, monkeypatch):
+    open_ = Finding("try", "it worked", held=False)
+
+    def nothing_runs(_):
+        message = "nothing runs"
+        raise CannotShowError(message)
+
+    monkeypatch.setitem(run.PROBES, "V1", run.Probe(Shown.TWIN, lambda _: [open_], nothing_runs))
+    (result,) = run.prove(Installation(layout, None), ["V1"])
+    assert (result.shown, result.findings, result.obstacle) == (Shown.LIVE_AND_TWIN, (open_,), "nothing runs")
+    assert result.standing is Standing.BROKEN
+
+
+def running(layout):
+    return Installation(layout, SupervisorState(1, 1, 1, "", "", "127.0.0.1", 1, 1, "", "", ()))
+
+
+@pytest.mark.parametrize(("older", "standing"), [((), Standing.HOLDS), (("proxy",), Standing.CANNOT_TELL)])
+def test_a_twin_shows_nothing_of_processes_that_are_older_than_the_code(layout, monkeypatch, older, standing):
+    probing(monkeypatch, lambda _: [Finding("try", "refused", held=True)])
+    monkeypatch.setattr(run, "older_than_code", lambda _: older)
+    (result,) = run.prove(running(layout), ["V1"])
+    assert result.standing is standing
+    assert ("mycelos stop, then mycelos serve" in result.obstacle) == bool(older)
+
+
+def test_where_the_code_cannot_be_looked_at_a_twin_shows_nothing(layout, monkeypatch):
+    def fail(_):
+        raise PermissionError
+
+    probing(monkeypatch, lambda _: [Finding("try", "refused", held=True)])
+    monkeypatch.setattr(run, "older_than_code", fail)
+    (result,) = run.prove(running(layout), ["V1"])
+    assert result.standing is Standing.CANNOT_TELL

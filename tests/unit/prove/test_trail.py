@@ -1,44 +1,51 @@
 from __future__ import annotations
 
 import pytest
+from ledger_keys import ledger_keys
 
-from mycelos.ledger.chain import Head
 from mycelos.ledger.events import Event
 from mycelos.prove import trail
 from mycelos.prove.installation import Installation
 from mycelos.prove.outcome import CannotShowError
 from mycelos.proxy.ledger.heads import remember
-from mycelos.proxy.ledger.reader import LedgerReader
 from mycelos.proxy.ledger.recorder import Recorder
+from mycelos.proxy.vault.store import Vault
 
 pytestmark = pytest.mark.anyio
 
 
-@pytest.fixture
-async def ledger(layout):
-    recorder = await Recorder.open(layout.ledger)
-    for number in range(9):
+async def write(layout, count):
+    Vault.open(layout, bytes(32)).close()
+    recorder = await Recorder.open(layout.ledger, keys=ledger_keys)
+    for number in range(count):
         await recorder.fact(Event.PROXY_SSRF_BLOCKED if number % 2 else Event.PROXY_STARTED)
-    remember(layout.gateway_head, recorder.head)
+    remember(layout.gateway_head, recorder.checkpoint)
     await recorder.close()
     return Installation(layout, None)
 
 
-async def test_a_sound_ledger_holds_and_every_tampered_copy_is_located(ledger):
+@pytest.fixture
+async def ledger(layout):
+    return await write(layout, 9)
+
+
+async def test_a_sound_ledger_holds_and_every_attacked_copy_is_located(ledger):
     findings = trail.probe_verification(ledger)
     assert [finding for finding in findings if not finding.held] == []
-    assert len(findings) == 8
+    assert len(findings) == 16
 
 
-async def test_a_ledger_of_two_entries_is_too_short_to_tamper_with(layout):
-    recorder = await Recorder.open(layout.ledger)
-    await recorder.fact(Event.PROXY_STARTED)
-    remember(layout.gateway_head, recorder.head)
-    await recorder.close()
-    assert len(trail.probe_verification(Installation(layout, None))) == 2
+async def test_a_ledger_of_three_entries_is_too_short_to_be_attacked(layout):
+    assert len(trail.probe_verification(await write(layout, 2))) == 1
 
 
-async def test_a_head_that_cannot_be_read_is_missing_evidence(ledger):
+async def test_without_the_vault_s_name_the_keepers_outside_are_missing_evidence(ledger):
+    ledger.layout.vault.unlink()
+    with pytest.raises(CannotShowError, match="without the vault's name"):
+        trail.probe_verification(ledger)
+
+
+async def test_a_checkpoint_that_cannot_be_read_is_missing_evidence(ledger):
     ledger.layout.gateway_head.write_text("{")
     with pytest.raises(CannotShowError, match="the gateway"):
         trail.probe_verification(ledger)
@@ -49,13 +56,10 @@ async def test_a_ledger_that_is_gone_is_a_fault(layout):
     assert not finding.held
 
 
-async def test_an_attack_that_is_located_elsewhere_is_not_taken_for_located(ledger):
-    with LedgerReader(ledger.layout.ledger) as reader:
-        entries = reader.after(-1, 99)
-    last = Head(entries[-1].seq, entries[-1].leaf_hash)
-    assert trail._located("cut", entries[:4], last, 4).held
-    assert not trail._located("cut", entries[:4], last, 5).held
-    assert not trail._located("nothing", entries, last, 0).held
+async def test_a_twin_whose_files_were_changed_or_are_old_does_not_start(layout):
+    findings = trail.probe_forks(Installation(layout, None))
+    assert [finding for finding in findings if not finding.held] == []
+    assert [finding.happened.partition("cannot start: ")[2] != "" for finding in findings] == [True, True, True, False]
 
 
 async def test_filters_show_exactly_what_is_there(ledger):

@@ -9,6 +9,7 @@ from mycelos.prove.installation import Installation
 from mycelos.prove.outcome import CannotShowError
 from mycelos.sandbox.errors import Layer, SandboxRefused
 from mycelos.sandbox.probe import ProbeReport, ProbeResult
+from mycelos.sandbox.profiles import AGENT
 from mycelos.supervisor.state import ChildState, SupervisorState
 
 
@@ -27,26 +28,29 @@ def running(layout, **pids):
 
 def test_what_held_is_one_finding_and_what_did_not_is_one_each(monkeypatch, layout):
     made = report(attack("a"), attack("b", held=False, promised=False), attack("c", held=False, promised=True))
-    monkeypatch.setattr(walls, "run_probes", lambda: made)
-    first, second = walls.probe_sandbox(Installation(layout, None))
+    monkeypatch.setattr(walls, "run_probes", lambda profile: made if profile is AGENT else report(attack("d")))
+    first, second, of_programs = walls.probe_sandbox(Installation(layout, None))
     assert first.held
     assert "1 refused; open by design: c" in first.happened
     assert (second.tried, second.held) == ("a run, confined, does b", False)
+    assert (of_programs.tried, of_programs.held) == ("1 attacks from a process confined like a program", True)
 
 
 def test_a_report_in_which_nothing_held_shows_nothing(monkeypatch, layout):
-    monkeypatch.setattr(walls, "run_probes", lambda: report(attack("c", held=False, promised=True)))
-    assert [finding.held for finding in walls.probe_sandbox(Installation(layout, None))] == [False]
+    monkeypatch.setattr(walls, "run_probes", lambda _: report(attack("c", held=False, promised=True)))
+    assert [finding.held for finding in walls.probe_sandbox(Installation(layout, None))] == [False, False]
 
 
 def test_a_missing_wall_is_named_with_its_fix(monkeypatch, layout):
-    def refuse():
+    def refuse(_):
         raise SandboxRefused(Layer.SECCOMP, "no filters", "Use another kernel")
 
     monkeypatch.setattr(walls, "run_probes", refuse)
-    (finding,) = walls.probe_sandbox(Installation(layout, None))
-    assert not finding.held
-    assert "seccomp is missing: no filters. Use another kernel" in finding.happened
+    findings = walls.probe_sandbox(Installation(layout, None))
+    assert len(findings) == 2
+    for finding in findings:
+        assert not finding.held
+        assert "seccomp is missing: no filters. Use another kernel" in finding.happened
 
 
 def test_a_master_key_in_a_process_s_environment_is_seen(layout, monkeypatch):

@@ -2,35 +2,21 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
 import trustme
-from egress_house import House, KnownOwnAddresses, ListedResolver
+from egress_house import House, egress_house, guard_of
 
 from mycelos.configuration.layout import DataLayout
 from mycelos.proxy.egress.dial import Trust, make_trust
-from mycelos.proxy.egress.guard import Guard, OpenedAddresses
-from mycelos.proxy.egress.http_client import HttpClient
-from mycelos.proxy.egress.rules import EgressRules
-from mycelos.proxy.ledger.recorder import Recorder
-from mycelos.proxy.vault.store import Vault
+from mycelos.proxy.egress.guard import Guard
 
 
 @pytest.fixture
 def make_guard() -> Callable[..., Guard]:
-    def make(
-        opened: dict[tuple[str, int], list[str]] | None = None,
-        own: tuple[str, ...] = ("127.0.0.1",),
-        listeners: frozenset[int] = frozenset(),
-        machine_name: str = "this-machine.example",
-    ) -> Guard:
-        pinned = {key: frozenset(map(ipaddress.ip_address, values)) for key, values in (opened or {}).items()}
-        return Guard(KnownOwnAddresses(*own), OpenedAddresses(pinned), listeners, machine_name)
-
-    return make
+    return guard_of
 
 
 @pytest.fixture(scope="session")
@@ -51,15 +37,6 @@ def trust(authority_file: Path) -> Trust:
 
 
 @pytest.fixture
-async def house(
-    layout: DataLayout, make_guard: Callable[..., Guard], trust: Trust, anyio_backend: str
-) -> AsyncIterator[House]:
-    vault = Vault.open(layout, bytes(range(32)))
-    recorder = await Recorder.open(layout.ledger)
-    client = HttpClient(trust)
-    try:
-        yield House(vault, EgressRules.open(vault.database, vault.keys), recorder, ListedResolver(), client, make_guard)
-    finally:
-        client.close()
-        await recorder.close()
-        vault.close()
+async def house(layout: DataLayout, trust: Trust, anyio_backend: str) -> AsyncIterator[House]:
+    async with egress_house(layout.root, trust) as house:
+        yield house

@@ -51,6 +51,50 @@ async def test_a_reader_that_takes_too_long_is_given_up(monkeypatch: pytest.Monk
         await asgi.answer_piece(stuck, b"x", more=True)
 
 
+GONE = {"type": "http.disconnect"}
+
+
+async def test_a_caller_that_goes_away_ends_what_is_done_for_it() -> None:
+    ended = asyncio.Event()
+    caller = asgi.Caller(receiving(piece(b"", more=False), GONE))
+    caller.leave_body()
+    with pytest.raises(asgi.DisconnectedError):
+        async with asyncio.timeout(10), caller.waiting():
+            try:
+                await asyncio.Event().wait()
+            finally:
+                ended.set()
+    assert ended.is_set()
+
+
+async def test_a_caller_whose_body_is_being_read_is_not_watched_beside_it() -> None:
+    """Two readers would take pieces from each other."""
+    caller = asgi.Caller(receiving(piece(b"a", more=True), piece(b"b", more=False), GONE))
+    with pytest.raises(asgi.DisconnectedError):
+        async with asyncio.timeout(10), caller.waiting():
+            found = []
+            async for data in caller.body_pieces():
+                await asyncio.sleep(0)
+                found.append(data)
+            assert found == [b"a", b"b"]
+            await asyncio.Event().wait()
+
+
+async def test_a_caller_that_stays_changes_nothing_and_leaves_no_task() -> None:
+    caller = asgi.Caller(receiving())
+    caller.leave_body()
+    before = asyncio.all_tasks()
+    async with caller.waiting():
+        await asyncio.sleep(0)
+    assert asyncio.all_tasks() == before
+    with pytest.raises(TimeoutError):
+        async with caller.waiting():
+            raise TimeoutError
+    with pytest.raises(Refusal):
+        async with caller.waiting():
+            asgi.refuse_large(1)
+
+
 async def test_a_header_stands_once_or_not_at_all() -> None:
     scope = {"headers": [(b"x", b"1"), (b"y", b"2"), (b"y", b"3")]}
     assert asgi.header(scope, "X") == "1"

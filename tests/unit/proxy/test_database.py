@@ -14,8 +14,9 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
 from mycelos.configuration.layout import DataLayout
-from mycelos.proxy.database import CREDENTIALS, KEY_SLOTS, METADATA, REVISION, Database, make_engine, prepare_folder
+from mycelos.proxy.database import Database, make_engine, prepare_folder
 from mycelos.proxy.migrations import make_config, upgrade
+from mycelos.proxy.tables import CREDENTIALS, KEY_SLOTS, METADATA, PASSKEYS, REVISION, REVISIONS
 from mycelos.proxy.vault.errors import VaultError
 from mycelos.wire.problems import Refusal
 
@@ -206,6 +207,25 @@ def test_migrations_go_down_and_up_again(layout: DataLayout) -> None:
     engine.dispose()
 
 
+@pytest.mark.parametrize("revision", ["0001", "0002"])
+def test_a_vault_of_an_older_revision_is_upgraded_and_keeps_what_it_holds(layout: DataLayout, revision: str) -> None:
+    layout.proxy.mkdir(mode=0o700)
+    layout.vault.touch(0o600)
+    slot = {"kid": "kid_old", "tenant_id": "t", "kdf": "", "wrapped_root": b"r", "wraps": 0, "created_at": ""}
+    engine = make_engine(layout.vault)
+    with engine.begin() as connection:
+        # As each Mycelos made it, and not as Alembic does where there is none.
+        REVISIONS.create(connection)
+        command.upgrade(make_config(connection), revision)
+        assert PASSKEYS.name not in schema(connection)
+        connection.execute(KEY_SLOTS.insert().values(slot))
+    engine.dispose()
+    database = Database.open(layout.vault, nothing)
+    assert set(database.run_now(schema)) == set(METADATA.tables)
+    assert database.run_now(lambda connection: connection.scalars(sa.select(KEY_SLOTS.c.kid)).all()) == ["kid_old"]
+    database.close()
+
+
 def test_the_revision_in_the_code_is_the_newest_script() -> None:
     assert ScriptDirectory.from_config(make_config()).get_heads() == [REVISION]
 
@@ -224,7 +244,7 @@ def test_a_file_of_a_known_older_revision_is_upgraded_after_the_key_was_checked(
     layout: DataLayout, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     Database.open(layout.vault, nothing).close()
-    monkeypatch.setattr("mycelos.proxy.database.REVISION", "0002")
+    monkeypatch.setattr("mycelos.proxy.database.REVISION", "9999")
     seen: list[str] = []
     monkeypatch.setattr("mycelos.proxy.migrations.upgrade", lambda *arguments: seen.append("upgraded"))
     Database.open(layout.vault, lambda _: seen.append("checked")).close()
@@ -280,3 +300,144 @@ async def test_work_that_fails_leaves_nothing_and_is_not_used(layout: DataLayout
     assert seen == []
     assert database.run_now(lambda connection: connection.execute(sa.select(KEY_SLOTS)).all()) == []
     database.close()
+
+
+def test_a_look_reads_a_file_that_is_there_and_makes_none(layout: DataLayout) -> None:
+    def tables(connection: sa.Connection) -> set[str]:
+        return set(sa.inspect(connection).get_table_names())
+
+    with pytest.raises(FileNotFoundError):
+        Database.look(layout.vault, tables)
+    assert not layout.proxy.exists()
+    Database.open(layout.vault, nothing).close()
+    assert KEY_SLOTS.name in Database.look(layout.vault, tables)
+    layout.vault.chmod(0o644)
+    with pytest.raises(VaultError, match="chmod"):
+        Database.look(layout.vault, tables)
+
+
+def test_nothing_comes_between_the_transactions_of_one_job(layout: DataLayout) -> None:
+    database = Database.open(layout.vault, nothing)
+    order: list[str] = []
+    begun = threading.Event()
+
+    def job() -> None:
+        database.transact(lambda _: order.append("first"))
+        begun.set()
+        database.checkpoint()
+        database.transact(lambda _: order.append("second"))
+
+    waiting = threading.Thread(target=lambda: database.alone_now(job))
+    waiting.start()
+    assert begun.wait(30)
+    database.run_now(lambda _: order.append("other"))
+    waiting.join(30)
+    database.close()
+    assert order == ["first", "second", "other"]
+
+
+def test_a_checkpoint_leaves_nothing_in_the_log_and_says_where_it_cannot(layout: DataLayout) -> None:
+    database = Database.open(layout.vault, nothing)
+    log = layout.vault.with_name(layout.vault.name + "-wal")
+    assert log.stat().st_size > 0
+    database.alone_now(database.checkpoint)
+    assert log.stat().st_size == 0
+    database.run_now(lambda connection: connection.exec_driver_sql("CREATE TABLE more (a)"))
+    reader = sqlite3.connect(layout.vault, isolation_level=None)
+    reader.execute("BEGIN")
+    reader.execute("SELECT count(*) FROM key_slots").fetchone()
+    database.run_now(lambda connection: connection.exec_driver_sql("CREATE TABLE still_more (a)"))
+    database.run_now(lambda connection: connection.exec_driver_sql("PRAGMA busy_timeout = 50"))
+    try:
+        with pytest.raises(Refusal) as caught:
+            database.alone_now(database.checkpoint)
+        assert "SQLITE_BUSY" in caught.value.problem.detail
+    finally:
+        reader.close()
+    database.alone_now(database.checkpoint)
+    database.close()
+
+
+def reopen_after(layout: DataLayout, *statements: str) -> str:
+    Database.open(layout.vault, nothing).close()
+    connection = sqlite3.connect(layout.vault)
+    for statement in statements:
+        connection.execute(statement)
+    connection.commit()
+    connection.close()
+    before = layout.vault.read_bytes()
+    with pytest.raises(VaultError) as caught:
+        Database.open(layout.vault, nothing)
+    assert layout.vault.read_bytes() == before
+    return caught.value.detail
+
+
+@pytest.mark.parametrize(
+    ("statement", "name"),
+    [
+        ("CREATE TRIGGER revive AFTER DELETE ON egress_rules BEGIN SELECT 1; END", "revive"),
+        ("CREATE VIEW another AS SELECT 1", "another"),
+        ("CREATE TABLE another (x)", "another"),
+        ("CREATE INDEX another ON egress_rules (host)", "another"),
+        ("DROP INDEX wrapped_keys_in_use", "wrapped_keys_in_use"),
+        ("DROP TABLE passkeys", "passkeys"),
+    ],
+)
+def test_what_mycelos_does_not_make_in_a_vault_is_refused(layout: DataLayout, statement: str, name: str) -> None:
+    assert name in reopen_after(layout, statement)
+
+
+def test_an_index_that_misses_a_row_is_found_at_the_opening(layout: DataLayout) -> None:
+    """A search by it would miss a lockdown that a walk over the rows still meets."""
+    detail = reopen_after(
+        layout,
+        "INSERT INTO alembic_version VALUES ('another')",
+        "PRAGMA writable_schema = ON",
+        # The index's root becomes that of an empty table.
+        "UPDATE sqlite_master SET rootpage ="
+        " (SELECT rootpage FROM sqlite_master WHERE name = 'sqlite_autoindex_passkeys_1')"
+        " WHERE name = 'sqlite_autoindex_alembic_version_1'",
+    )
+    assert "is damaged" in detail
+
+
+class Settled:
+    def __init__(self) -> None:
+        self.taken: list[object] = []
+
+    def settle(self, connection: sa.Connection) -> object | None:
+        return connection.exec_driver_sql("SELECT count(*) FROM operator_settings").scalar() or None
+
+    def take(self, step: object) -> None:
+        self.taken.append(step)
+
+
+def test_a_watcher_has_the_last_word_in_each_transaction_and_is_told_what_is_durable(layout: DataLayout) -> None:
+    database = Database.open(layout.vault, nothing)
+    watcher = Settled()
+    database.watch(watcher)
+    database.run_now(nothing)
+    insert = "INSERT INTO operator_settings VALUES ('t', '{}', '', '', 'kid', x'00')"
+
+    def write(connection: sa.Connection) -> None:
+        connection.exec_driver_sql("PRAGMA foreign_keys = OFF")
+        connection.exec_driver_sql("INSERT INTO key_slots VALUES ('kid', '', '', x'00', 0, '', NULL)")
+        connection.exec_driver_sql(insert.format("one"))
+
+    database.run_now(write)
+    with pytest.raises(Refusal):
+        database.run_now(lambda connection: connection.exec_driver_sql(insert.format("one")))
+    database.close()
+    assert watcher.taken == [1]
+
+
+@pytest.mark.parametrize("suffix", ["", "-journal", "-wal", "-shm"])
+def test_what_sqlite_would_wait_for_is_refused_by_name(layout: DataLayout, suffix: str) -> None:
+    Database.open(layout.vault, nothing).close()
+    odd = layout.vault.with_name(layout.vault.name + suffix)
+    odd.unlink(missing_ok=True)
+    os.mkfifo(odd, 0o600)
+    with pytest.raises(VaultError, match=f"{odd.name} is not a regular file"):
+        Database.open(layout.vault, nothing)
+    with pytest.raises(VaultError, match=f"{odd.name} is not a regular file"):
+        Database.look(layout.vault, nothing)

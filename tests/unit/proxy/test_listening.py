@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from mycelos.configuration.environment import ConfigurationError
-from mycelos.proxy.listening import bind, tcp_port
+from mycelos.proxy.listening import bind, is_in_container, tcp_port
 
 
 def test_a_unix_socket_is_for_its_owner_and_replaces_a_dead_one(short_directory: Path) -> None:
@@ -51,3 +51,12 @@ def test_the_tcp_port_is_known_for_the_guard() -> None:
     assert tcp_port("0.0.0.0:9110") == 9110
     assert tcp_port("unix:/x") is None
     assert tcp_port(None) is None
+
+
+def test_a_container_is_a_marker_and_a_listener_beyond_loopback(tmp_path: Path) -> None:
+    marker = tmp_path / ".dockerenv"
+    assert not is_in_container("0.0.0.0:9110", [marker])
+    marker.touch()
+    assert is_in_container("0.0.0.0:9110", [marker])
+    for text in (None, "unix:/run/proxy.sock", "127.0.0.1:9110", "[::1]:9110"):
+        assert not is_in_container(text, [marker])

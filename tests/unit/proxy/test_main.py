@@ -9,12 +9,27 @@ import stat
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AsyncExitStack, contextmanager
 from pathlib import Path
+from unittest.mock import AsyncMock
 
 import pytest
+from kept_installation import MASTER_KEY, Copy, Kept, a_binding, once
+from witnessed_log import MemoryLog, numbered
 
 from mycelos.configuration.layout import DataLayout
+from mycelos.configuration.witness import WitnessSettings
+from mycelos.ledger.events import Event
+from mycelos.operator.client import OperatorClient
+from mycelos.proxy import main
+from mycelos.proxy.ledger.database import LedgerError
+from mycelos.proxy.ledger.heads import outside_of
+from mycelos.proxy.main import open_stores
+from mycelos.proxy.vault.installation import installation_of
+from mycelos.proxy.witness.last_set import LastSet, LastSetKeeper
+from mycelos.proxy.witness.record_file import append
+from mycelos.proxy.witness.remembered import cosigned_file
+from mycelos.wire import operator as messages
 
 KEY = base64.b64encode(bytes(range(32))).decode()
 TOKEN = "t" * 43
@@ -72,8 +87,8 @@ def test_it_becomes_ready_serves_both_doors_records_its_start_and_stops_cleanly(
         with channel(control) as connected:
             assert ask(connected, "GET /healthz HTTP/1.1").endswith('{"status":"ok"}')
             events = json.loads(ask(connected, "GET /audit/events HTTP/1.1").partition("\r\n\r\n")[2])["entries"]
-        assert [entry["event"] for entry in events] == ["proxy.started", "egress.opened"]
-        assert (events[1]["subject"], events[1]["details"]["port"]) == ("127.0.0.1", 18080)
+        assert [entry["event"] for entry in events] == ["ledger.checkpoint", "proxy.started", "egress.opened"]
+        assert (events[2]["subject"], events[2]["details"]["port"]) == ("127.0.0.1", 18080)
         assert stat.S_IMODE(layout.operator_socket.stat().st_mode) == 0o600
         assert stat.S_IMODE(layout.operator_token.stat().st_mode) == 0o600
         with socket.socket(socket.AF_UNIX) as door:
@@ -166,3 +181,153 @@ def test_a_ledger_that_is_damaged_stops_the_start(layout: DataLayout) -> None:
         _, text = process.communicate(timeout=20)
         assert (process.returncode, ready) == (1, b"")
         assert len(text.strip().splitlines()) == 1
+
+
+def write_key(path: Path, key: bytes) -> None:
+    path.write_bytes(base64.b64encode(key))
+    path.chmod(0o600)
+
+
+def test_a_rotation_that_was_killed_is_settled_before_anything_is_served(layout: DataLayout) -> None:
+    """The vault says which key stays: once the next one, which the vault already has, once the present one."""
+    with started(layout) as (_, ready, _):
+        assert ready == b"ready\n"
+    key, other = base64.b64decode(KEY), bytes(32)
+    for present, following in ((other, key), (key, other)):
+        write_key(layout.master_key, present)
+        write_key(layout.master_key_next, following)
+        with started(layout, MYCELOS_MASTER_KEY="ABSENT") as (_, ready, _):
+            assert ready == b"ready\n"
+        assert base64.b64decode(layout.master_key.read_bytes()) == key
+        assert not layout.master_key_next.exists()
+
+
+def test_where_neither_key_opens_the_vault_the_start_is_refused_and_nothing_changes(layout: DataLayout) -> None:
+    with started(layout) as (_, ready, _):
+        assert ready == b"ready\n"
+    write_key(layout.master_key, bytes(32))
+    write_key(layout.master_key_next, bytes(range(1, 33)))
+    before = [path.read_bytes() for path in (layout.master_key, layout.master_key_next)]
+    with started(layout, MYCELOS_MASTER_KEY="ABSENT") as (process, ready, _):
+        _, text = process.communicate(timeout=20)
+    assert (ready, process.returncode) == (b"", 1)
+    assert "Neither" in text
+    assert [path.read_bytes() for path in (layout.master_key, layout.master_key_next)] == before
+
+
+def stop(process: subprocess.Popen[str]) -> None:
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(20) == 0
+
+
+def refused_start(layout: DataLayout, **environment: str) -> str:
+    with started(layout, **environment) as (process, ready, _):
+        _, text = process.communicate(timeout=20)
+        assert (process.returncode, ready) == (1, b"")
+        assert len(text.strip().splitlines()) == 1
+    assert "mycelos backup adopt" in text
+    return text
+
+
+def change(layout: DataLayout, name: str) -> None:
+    store = messages.StoreCredential(service=name, secret="a-secret-of-tests", bindings=(a_binding(),))
+    OperatorClient(layout).store(store)
+
+
+def test_an_old_copy_stops_the_start_and_the_newest_one_starts_again(layout: DataLayout, tmp_path: Path) -> None:
+    state = {"XDG_STATE_HOME": str(tmp_path / "state")}
+    with started(layout, **state) as (process, ready, _):
+        assert ready == b"ready\n"
+        change(layout, "github")
+        stop(process)
+    old = Copy(layout, tmp_path / "old")
+    with started(layout, **state) as (process, _, _):
+        change(layout, "gitlab")
+        stop(process)
+    new = Copy(layout, tmp_path / "new")
+    for names, text in (
+        (("vault",), "The vault was set back"),
+        (("ledger",), "The ledger is an old copy"),
+        (("everything",), "The ledger is an old copy"),
+    ):
+        old.put_back(*names)
+        assert text in refused_start(layout, **state)
+        new.put_back("everything")
+    with started(layout, **state) as (process, ready, _):
+        assert ready == b"ready\n"
+        names = [credential.service for credential in OperatorClient(layout).credentials().credentials]
+        assert names == ["github", "gitlab"]
+        stop(process)
+
+
+def test_without_a_place_outside_it_starts_and_says_what_is_missing(layout: DataLayout) -> None:
+    with started(layout) as (process, ready, _):
+        assert ready == b"ready\n"
+        change(layout, "github")
+        process.send_signal(signal.SIGTERM)
+        _, text = process.communicate(timeout=20)
+    assert "an old copy of the whole data folder would not be noticed" in text
+
+
+def test_a_state_folder_that_cannot_be_written_is_said_and_harmless(layout: DataLayout, tmp_path: Path) -> None:
+    (tmp_path / "state").touch()
+    with started(layout, XDG_STATE_HOME=str(tmp_path / "state")) as (process, ready, _):
+        assert ready == b"ready\n"
+        change(layout, "github")
+        process.send_signal(signal.SIGTERM)
+        _, text = process.communicate(timeout=20)
+    assert "cannot be written" in text
+    assert process.returncode == 0
+
+
+def test_a_proxy_that_is_killed_starts_again(layout: DataLayout, tmp_path: Path) -> None:
+    state = {"XDG_STATE_HOME": str(tmp_path / "state")}
+    for name in ("one", "two", "three"):
+        with started(layout, **state) as (process, ready, _):
+            assert ready == b"ready\n"
+            change(layout, f"{name}-service")
+            process.kill()
+            process.wait(20)
+    with started(layout, **state) as (_, ready, _):
+        assert ready == b"ready\n"
+
+
+def saved(layout: DataLayout) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in layout.proxy.glob("ledger.*") if not path.name.endswith("-shm")}
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("evidence", ["file", "gone", "cosigned"])
+async def test_a_start_that_a_witness_refuses_leaves_the_ledger_as_it_was(
+    layout: DataLayout, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, evidence: str, anyio_backend: str
+) -> None:
+    environ = {"XDG_STATE_HOME": str(tmp_path / "state")}
+    settings = WitnessSettings(file=tmp_path / "notes")
+
+    async def crash(installation: Kept) -> None:
+        # The next start has something to write before all else.
+        await installation.recorder.intent(Event.PROXY_HTTP_REQUEST)
+
+    await once(layout, environ, crash)
+    outside = outside_of(layout, environ, installation_of(layout.vault))
+    assert outside is not None
+    other = MemoryLog(numbered(3)).at(3)
+    if evidence == "file":
+        append(tmp_path / "notes", other)
+    elif evidence == "gone":
+        await LastSetKeeper(outside, LastSet(str(settings.file), 3)).write()
+    else:
+        cosigned_file(outside).write_text(other)
+
+    async def start() -> None:
+        async with AsyncExitStack() as stack:
+            await open_stores(layout, MASTER_KEY, stack, environ, settings)
+
+    before = saved(layout)
+    with pytest.raises(LedgerError, match="the witness's file|does not fit what"):
+        await start()
+    assert saved(layout) == before
+    # Without the comparison the start writes on.
+    monkeypatch.setattr(main, "demand_agreement", AsyncMock())
+    await start()
+    assert saved(layout) != before

@@ -6,15 +6,18 @@ from sandbox_machine import as_ordinary_user, on_machine, readable_to_all
 from sandbox_run import sandbox
 
 from mycelos.sandbox import probe
-from mycelos.sandbox.attacks import AGENT_ATTACKS, GATEWAY_ATTACKS, Outcome
+from mycelos.sandbox.attacks import AGENT_ATTACKS, GATEWAY_ATTACKS, TOOLS_ATTACKS
+from mycelos.sandbox.attempt import Outcome
 from mycelos.sandbox.errors import Layer, SandboxRefused
 from mycelos.sandbox.plan import Mechanism
 
 COMMAND = ("sandbox_cli", "probe")
 
 
-def on(*without: str, wrap=lambda command: command) -> subprocess.CompletedProcess[str]:
-    command = wrap(on_machine(*COMMAND, without=without))
+def on(
+    *arguments: str, without: tuple[str, ...] = (), wrap=lambda command: command
+) -> subprocess.CompletedProcess[str]:
+    command = wrap(on_machine(*COMMAND, *arguments, without=without))
     return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
 
 
@@ -32,12 +35,30 @@ def test_an_ordinary_user_has_the_same_walls() -> None:
 
 
 @pytest.mark.parametrize("wrap", [as_ordinary_user, readable_to_all])
+def test_programs_are_held_by_the_same_walls(wrap) -> None:
+    done = on("--profile", "tools", wrap=wrap)
+    assert done.returncode == 0, done.stderr
+    assert f"{len(TOOLS_ATTACKS)} of {len(TOOLS_ATTACKS)} attacks held off, by bubblewrap" in done.stdout
+
+
+@pytest.mark.parametrize("wrap", [as_ordinary_user, readable_to_all])
 def test_where_namespaces_are_refused_landlock_and_seccomp_hold(wrap) -> None:
-    done = on("namespaces", wrap=wrap)
+    done = on(without=("namespaces",), wrap=wrap)
     assert done.returncode == 0, done.stderr
     assert f"{len(AGENT_ATTACKS) - 1} of {len(AGENT_ATTACKS)} attacks held off, by landlock" in done.stdout
     assert "open, as documented  learns size and owner" in done.stdout
     assert "bubblewrap does not work here" in done.stdout
+
+
+@pytest.mark.parametrize("wrap", [as_ordinary_user, readable_to_all])
+def test_programs_are_held_where_namespaces_are_refused_too(wrap) -> None:
+    done = on("--profile", "tools", without=("namespaces",), wrap=wrap)
+    assert done.returncode == 0, done.stderr
+    assert f"{len(TOOLS_ATTACKS) - 2} of {len(TOOLS_ATTACKS)} attacks held off, by landlock" in done.stdout
+    still_open = [line for line in done.stdout.splitlines() if line.startswith("open")]
+    assert len(still_open) == 2
+    assert "learns size and owner" in still_open[1]
+    assert "makes a folder outside its working folder" in still_open[0]
 
 
 @pytest.mark.parametrize(
@@ -51,7 +72,7 @@ def test_where_namespaces_are_refused_landlock_and_seccomp_hold(wrap) -> None:
     ],
 )
 def test_a_machine_that_lacks_a_layer_is_refused_by_its_name(without: tuple[str, ...], layer: str) -> None:
-    done = on(*without, wrap=as_ordinary_user)
+    done = on(without=without, wrap=as_ordinary_user)
     assert done.returncode == 3
     assert f"sandbox layer {layer} is missing" in done.stderr
 
@@ -73,7 +94,7 @@ def test_a_probe_that_leaves_an_attack_out_is_no_result() -> None:
 
 
 def test_every_attack_on_the_gateway_is_held_off(tmp_path: Path) -> None:
-    (tmp_path / "gateway").mkdir()
+    (tmp_path / "gateway" / "state").mkdir(parents=True)
     (tmp_path / "proxy").mkdir()
     for name in (".master_key", "proxy/vault.sqlite", "proxy/ledger.sqlite", "proxy/operator.token", ".proxy_token"):
         (tmp_path / name).write_text("kept")
@@ -83,7 +104,7 @@ def test_every_attack_on_the_gateway_is_held_off(tmp_path: Path) -> None:
 
 
 def test_without_its_walls_the_gateway_reaches_everything(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "gateway").mkdir()
+    (tmp_path / "gateway" / "state").mkdir(parents=True)
     (tmp_path / ".master_key").write_text("kept")
     monkeypatch.setattr(probe, "confine_gateway", lambda *_: None)
     still_open = {result.name for result in probe.gateway_probes(tmp_path).results if not result.held}
@@ -96,7 +117,7 @@ def test_a_gateway_that_cannot_be_confined_is_a_refusal_with_its_reason(
     def refuse(*_: object) -> None:
         raise SandboxRefused(Layer.LANDLOCK_SCOPE, "too old", "Get a newer one")
 
-    (tmp_path / "gateway").mkdir()
+    (tmp_path / "gateway" / "state").mkdir(parents=True)
     monkeypatch.setattr(probe, "confine_gateway", refuse)
     with pytest.raises(SandboxRefused, match="landlock-scope is missing: too old. Get a newer one"):
         probe.gateway_probes(tmp_path)

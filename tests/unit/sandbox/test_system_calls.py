@@ -10,7 +10,7 @@ from typing import Final
 import pytest
 from seccompy.syscalls import syscall_nr
 
-from mycelos.sandbox import system_calls
+from mycelos.sandbox import call_arguments, system_calls
 
 SETS: Final = {name: value for name, value in vars(system_calls).items() if isinstance(value, frozenset)}
 
@@ -71,6 +71,10 @@ WAYS_OUT: Final = frozenset(
         "personality",
     ]
 )
+BY_ARGUMENT: Final = frozenset(
+    {*call_arguments.OPENING, *call_arguments.MAKING, *call_arguments.CHANGING_MODE}
+    | {"fcntl", "setsockopt", "openat2", "ioctl", "clone", "prctl"}
+)
 CONNECTIONS: Final = frozenset({"socket", "connect", "bind", "sendto", "sendmsg", "sendmmsg", "socketpair"})
 
 
@@ -82,6 +86,11 @@ def test_every_name_is_a_system_call(name: str) -> None:
 @pytest.mark.parametrize("name", sorted(SETS))
 def test_no_set_holds_a_way_out(name: str) -> None:
     assert not SETS[name] & WAYS_OUT
+
+
+@pytest.mark.parametrize("name", sorted(SETS))
+def test_what_depends_on_arguments_is_in_no_set_that_is_given_whole(name: str) -> None:
+    assert not SETS[name] & BY_ARGUMENT
 
 
 @pytest.mark.parametrize("name", ["COMMON", "SERVING"])

@@ -34,9 +34,7 @@ def test_a_misspelt_variable_is_wrong_usage_and_names_the_nearest():
     assert "MYCELOS_PORT" in str(refused)
 
 
-@pytest.mark.parametrize(
-    "name", ["MYCELOS_PROXY_URL", "MYCELOS_PROXY_LISTEN", "MYCELOS_DATABASE_URL", "MYCELOS_WITNESS"]
-)
+@pytest.mark.parametrize("name", ["MYCELOS_PROXY_URL", "MYCELOS_PROXY_LISTEN", "MYCELOS_DATABASE_URL"])
 def test_a_variable_that_host_mode_would_ignore_is_refused(name):
     refused = _refused(check_settings, {name: "unix:/x"})
     assert refused.exit_code == 2

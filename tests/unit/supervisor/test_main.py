@@ -27,7 +27,10 @@ while True: signal.pause()
 '''
 real = main.plan_children
 def stand_ins(*arguments):
-    return tuple(dataclasses.replace(plan, program=("-c", STAND_IN)) for plan in real(*arguments))
+    return tuple(
+        dataclasses.replace(plan, program=("-c", sys.argv[3] if sys.argv[3] and plan.role == "proxy" else STAND_IN))
+        for plan in real(*arguments)
+    )
 main.plan_children = stand_ins
 def announce(state):
     print(open(sys.argv[1]).read(), flush=True)
@@ -48,9 +51,9 @@ def serve(layout, free_port):
     layout.master_key.write_text("not looked at by the supervisor")
     ports = {"MYCELOS_PORT": str(free_port()), "MYCELOS_OPERATOR_PORT": str(free_port())}
 
-    def run(and_then="", **variables):
+    def run(and_then="", proxy="", **variables):
         environ = {"PATH": "/usr/bin:/bin", "MYCELOS_DATA_DIR": str(layout.root), **ports, **variables}
-        command = [sys.executable, "-c", SERVE, str(layout.supervisor_state), and_then]
+        command = [sys.executable, "-c", SERVE, str(layout.supervisor_state), and_then, proxy]
         return subprocess.run(command, env=environ, capture_output=True, text=True, timeout=60, check=False)
 
     return run
@@ -62,7 +65,7 @@ def test_it_serves_with_folders_of_its_owner_and_says_so_in_its_state(serve, lay
     state = json.loads(done.stdout)
     assert [child["ready"] for child in state["children"]] == [True] * 4
     assert state["page_url"] == f"http://localhost:{state['port']}"
-    for folder in (layout.proxy, layout.gateway, layout.run):
+    for folder in (layout.proxy, layout.gateway.parent, layout.gateway, layout.run):
         assert stat.S_IMODE(folder.stat().st_mode) == 0o700
     assert not layout.supervisor_state.exists()
 
@@ -112,3 +115,9 @@ def test_without_token_or_key_it_is_refused(serve, layout, missing):
     done = serve()
     assert done.returncode == 1
     assert "mycelos init" in done.stdout
+
+
+def test_a_failed_start_ends_with_one_plain_reason(serve):
+    done = serve(proxy="import sys; sys.exit(print('no wall here; see: mycelos doctor') or 3)")
+    assert done.returncode == 3
+    assert done.stdout == "refused: proxy did not start: no wall here; see: mycelos doctor\n"

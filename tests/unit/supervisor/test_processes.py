@@ -94,7 +94,9 @@ def test_the_gateway_finds_the_proxy_by_its_descriptor():
 
 
 def test_what_the_guard_must_know_reaches_the_proxy():
-    environment = plans(MYCELOS_EGRESS_OPEN="127.0.0.1:8080", MYCELOS_PORT="9300")[Role.PROXY].environment
+    set_here = {"MYCELOS_EGRESS_OPEN": "127.0.0.1:8080", "MYCELOS_PORT": "9300", "MYCELOS_WITNESS": "/mnt/notes"}
+    environment = plans(**set_here)[Role.PROXY].environment
+    assert environment["MYCELOS_WITNESS"] == "/mnt/notes"
     assert environment["MYCELOS_EGRESS_OPEN"] == "127.0.0.1:8080"
     assert environment["MYCELOS_PORT"] == "9300"
 
@@ -112,7 +114,29 @@ def test_every_program_is_a_module_of_the_package():
         assert (place / "__main__.py").is_file() or place.with_suffix(".py").is_file(), module
 
 
+def test_the_process_that_secrets_are_typed_into_overwrites_what_it_frees_and_reads_no_other_setting():
+    operator = plans(PYTHONPATH="/elsewhere", PYTHONMALLOC="malloc")[Role.OPERATOR]
+    assert operator.environment["PYTHONMALLOC"] == "debug"
+    assert "MALLOC_PERTURB_" in operator.environment
+    # With -I the interpreter would not read its allocator; without -E, it must have nothing else to read.
+    assert {name for name in operator.environment if name.startswith("PYTHON")} == {"PYTHONMALLOC"}
+    assert set(operator.flags) == {"-P", "-s"}
+    assert all(plan.flags == ("-I",) for role, plan in plans().items() if role is not Role.OPERATOR)
+
+
 def test_addresses_follow_the_settings():
     settings = read_environment({"MYCELOS_PORT": "9300", "MYCELOS_OPERATOR_PORT": "9301"})
     assert (page_url(settings), operator_url(settings)) == ("http://localhost:9300", "http://localhost:9301")
     assert page_url(read_environment({"MYCELOS_PUBLIC_URL": "https://agents.example/"})) == "https://agents.example"
+
+
+def test_the_state_folder_goes_to_the_proxy_and_to_no_other():
+    found = plans()
+    assert {role: plan.environment.get("XDG_STATE_HOME") for role, plan in found.items()} == {
+        Role.PROXY: "/h/.local/state",
+        Role.OPERATOR: None,
+        Role.SPAWNER: None,
+        Role.GATEWAY: None,
+    }
+    assert plans(XDG_STATE_HOME="/state")[Role.PROXY].environment["XDG_STATE_HOME"] == "/state"
+    assert "XDG_STATE_HOME" not in plans(HOME="")[Role.PROXY].environment

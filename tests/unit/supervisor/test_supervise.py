@@ -47,7 +47,7 @@ class Stage:
         self.stop_when = lambda children: False
         self.stop_on_announce = True
 
-    def run(self, scripts, after=None, **options):
+    def run(self, scripts, after=None, spared=(), **options):
         plans = [
             ChildPlan(
                 role,
@@ -56,10 +56,12 @@ class Stage:
                 (),
                 {"LANG": "C.UTF-8"},
                 (after or {}).get(role),
+                role in spared,
             )
             for role, script in scripts.items()
         ]
-        return Supervisor(plans, log=self._log, publish=self._publish, announce=self._announce, **options).run()
+        self.supervisor = Supervisor(plans, log=self._log, publish=self._publish, announce=self._announce, **options)
+        return self.supervisor.run()
 
     @property
     def noted(self):
@@ -122,6 +124,22 @@ def test_a_child_that_refuses_to_start_ends_the_system_with_its_exit_code(stage)
     assert stage.run({Role.PROXY: "serve()", Role.SPAWNER: "sys.exit(3)"}) == 3
     assert stage.announced == 0
     assert len(stage.events("child.started")) == 2
+
+
+def test_its_last_words_are_the_reason_that_a_person_reads(stage):
+    script = "os.write(2, b'INFO begun\\nno vault; restore it\\n\\n'); sys.exit(1)"
+    assert stage.run({Role.PROXY: script}) == 1
+    assert stage.supervisor.failure == "proxy did not start: no vault; restore it"
+
+
+def test_one_that_said_nothing_is_named_all_the_same(stage):
+    stage.run({Role.PROXY: "sys.exit(1)"})
+    assert stage.supervisor.failure.startswith("proxy did not start: it said nothing")
+
+
+def test_an_end_by_a_signal_has_no_reason_to_tell(stage):
+    stage.run({Role.PROXY: "print('something'); serve()"})
+    assert stage.supervisor.failure == ""
 
 
 def test_a_child_that_dies_by_a_signal_before_it_serves_is_a_failure(stage):
@@ -231,3 +249,41 @@ def test_the_handlers_of_the_caller_are_restored(stage):
     stage.run({Role.PROXY: "serve()"})
     assert signal.getsignal(signal.SIGTERM) is before
     assert signal.set_wakeup_fd(-1) == -1
+
+
+@pytest.mark.parametrize("end", ["sys.exit(1)", "sys.exit(2)", "os.kill(os.getpid(), 9)"])
+def test_a_spared_child_that_does_not_start_leaves_the_others_alone(stage, end):
+    scripts = {Role.PROXY: "serve()", Role.OPERATOR: "serve()", Role.GATEWAY: end}
+    assert stage.run(scripts, spared={Role.GATEWAY}) == 0
+    assert stage.announced == 1
+    assert stage.events("child.given_up") == [{"child": "gateway", "failures": 1}]
+    assert len([each for each in stage.events("child.started") if each["child"] == "gateway"]) == 1
+    assert set(stage.noted) == {"stopped operator", "stopped proxy"}
+
+
+def test_a_spared_child_that_finds_a_wall_missing_ends_the_system(stage):
+    assert stage.run({Role.PROXY: "serve()", Role.GATEWAY: "sys.exit(3)"}, spared={Role.GATEWAY}) == 3
+    assert stage.announced == 0
+
+
+def test_a_spared_child_that_keeps_failing_is_given_up_alone(stage, monkeypatch):
+    monkeypatch.setattr(restarts, "MOST_FAILURES", 3)
+    stage.stop_on_announce = False
+
+    def given_up(_children):
+        return bool(stage.events("child.given_up"))
+
+    stage.stop_when = given_up
+    scripts = {Role.PROXY: "serve()", Role.GATEWAY: "ready(); sys.exit(1)"}
+    assert stage.run(scripts, spared={Role.GATEWAY}) == 0
+    assert stage.events("child.given_up") == [{"child": "gateway", "failures": 3}]
+    assert stage.events("supervisor.gave_up") == []
+    assert stage.noted == ["stopped proxy"]
+
+
+def test_a_child_that_floods_is_cut_off_and_told_of(stage):
+    script = "import sys\nfor _ in range(400): sys.stdout.write(chr(0) * 4000 + chr(10))\nsys.stdout.flush()\nserve()"
+    assert stage.run({Role.GATEWAY: script}) == 0
+    said = sum(len(json.dumps(fields["line"])) for fields in stage.events("child.said"))
+    assert said <= 128 * 1024
+    assert sum(each["bytes"] for each in stage.events("child.dropped")) > 400 * 4000 - said

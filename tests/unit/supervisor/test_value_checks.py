@@ -29,6 +29,8 @@ def test_what_the_zones_take_passes(tmp_path):
         ({"MYCELOS_PASSWORD": "correct\u200bhorse"}, "printable"),
         ({"MYCELOS_EGRESS_OPEN": "169.254.169.254:80"}, "169.254.169.254:80 cannot be opened"),
         ({"MYCELOS_EGRESS_OPEN": "[fe80::1]:80"}, "cannot be opened"),
+        ({"MYCELOS_WITNESS": "notes"}, "MYCELOS_WITNESS must be the absolute path"),
+        ({"MYCELOS_WITNESS": "https://a@w.example"}, "MYCELOS_WITNESS: URL host"),
         ({"MYCELOS_EGRESS_OPEN": "127.0.0.1:9100"}, "a port on which Mycelos itself listens"),
         ({"MYCELOS_EGRESS_OPEN": "127.0.0.1:7000", "MYCELOS_OPERATOR_PORT": "7000"}, "Mycelos itself listens"),
     ],

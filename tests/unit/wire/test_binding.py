@@ -64,6 +64,19 @@ def test_a_host_is_in_lower_case_ascii_without_empty_labels(host: str) -> None:
 def test_no_secret_is_bound_to_a_header_that_changes_framing_or_routing(name: str) -> None:
     assert _is_refused(inject={"form": "header", "name": name})
     assert _is_refused(inject={"form": "header", "name": name.title()})
+    assert _is_refused(inject={"form": "header", "name": name.replace("-", "_")})
+
+
+@pytest.mark.parametrize(
+    "name", ["Proxy-Authorization", "X-Forwarded-Host", "X_Forwarded_For", "X-Original-URL", "Mycelos-Run"]
+)
+def test_no_secret_is_bound_to_a_family_of_headers_that_route(name: str) -> None:
+    assert _is_refused(inject={"form": "header", "name": name})
+
+
+def test_the_headers_in_which_services_take_keys_can_be_bound() -> None:
+    for name in ("Authorization", "X-Api-Key", "Private-Token", "x-goog-api-key"):
+        assert not _is_refused(inject={"form": "header", "name": name})
 
 
 def test_taking_the_header_rule_away_would_let_the_host_header_through(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import datetime as dt
 import json
+from typing import Annotated
 
 import msgspec
 import pytest
@@ -33,16 +35,32 @@ def _refused(data: bytes | str, message_type: type[object] = HttpCall) -> str:
 @pytest.mark.parametrize(
     ("body", "detail"),
     [
-        ({"url": "x"}, "Object missing required field `method`, in call"),
-        ({"method": 1, "url": "x"}, "Expected `str`, got `int`, in call.method"),
-        ({"method": "GET", "url": "x", "timeout": 0}, "Expected `float` > 0.0, in call.timeout"),
-        ({"method": "GET", "url": "x", "headers": {"A": 1}}, "Expected `str`, got `int`, in call.headers[...]"),
-        ({"method": "GET", "url": "x", "retries": 1}, "Object contains unknown field `retries`, in call"),
-        ([], "Expected `object`, got `array`, in call"),
+        ({"url": "x"}, "The field `method` is missing, in call"),
+        ({"method": 1, "url": "x"}, "Expected text, not a whole number, in call.method"),
+        ({"method": "GET", "url": "x", "timeout": 0}, "Expected a number with a value > 0.0, in call.timeout"),
+        ({"method": "GET", "url": "x", "headers": {"A": 1}}, "Expected text, not a whole number, in call.headers[...]"),
+        ({"method": "GET", "url": "x", "retries": 1}, "There is no field `retries`, in call"),
+        ([], "Expected an object, not a list, in call"),
     ],
 )
 def test_an_error_names_the_field(body: object, detail: str) -> None:
     assert _refused(json.dumps(body)) == detail
+
+
+class Odd(msgspec.Struct):
+    when: dt.datetime
+    size: Annotated[list[int], msgspec.Meta(max_length=1)]
+
+
+@pytest.mark.parametrize(
+    ("body", "detail"),
+    [
+        ({"when": "yesterday", "size": []}, "Expected one of the values that this field can have, in call.when"),
+        ({"when": "2026-01-01T00:00:00Z", "size": [1, 2]}, "Expected a list with a length <= 1, in call.size"),
+    ],
+)
+def test_no_words_of_the_library_come_through(body: object, detail: str) -> None:
+    assert _refused(json.dumps(body), Odd) == detail
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mycelos.wire.identifiers import DEFAULT_TENANT, IdentifierError, Kind, make_identifier, parse_identifier
+from mycelos.wire.identifiers import (
+    DEFAULT_TENANT,
+    IdentifierError,
+    Kind,
+    is_identifier,
+    make_identifier,
+    parse_identifier,
+)
 
 VECTORS = json.loads((Path(__file__).parents[2] / "vectors" / "wire" / "identifiers-v1.json").read_text())
 ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
@@ -105,3 +112,20 @@ def test_the_one_owner_has_a_well_formed_identifier() -> None:
 
 def test_no_prefix_is_used_for_two_kinds() -> None:
     assert len({kind.value for kind in Kind}) == len(list(Kind))
+
+
+@pytest.mark.parametrize("kind", Kind)
+def test_each_kind_s_identifiers_are_told_from_what_only_looks_like_one(kind: Kind) -> None:
+    text = make_identifier(kind, 1, bytes(10))
+    assert is_identifier(text)
+    other = text.rpartition("_")[2]
+    for wrong in (
+        f"sk_{other}",
+        other,
+        f"{text}x",
+        text.upper(),
+        f"{text}\n",
+        f"x{text}",
+        f"{kind.value}_9{other[1:]}",
+    ):
+        assert not is_identifier(wrong), wrong

@@ -6,7 +6,16 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from mycelos.wire.problems import MEDIA_TYPE, REFUSED_HEADER, Problem, ProblemCode, Refusal, joined, make_problem
+from mycelos.wire.problems import (
+    MEDIA_TYPE,
+    REFUSED_HEADER,
+    PendingApproval,
+    Problem,
+    ProblemCode,
+    Refusal,
+    joined,
+    make_problem,
+)
 
 VECTOR = json.loads((Path(__file__).parents[2] / "vectors" / "wire" / "problem-v1.json").read_text())
 
@@ -25,6 +34,15 @@ def test_the_golden_problem_document_is_written() -> None:
     assert msgspec.json.encode(problem).decode() == VECTOR["json"]
     assert msgspec.json.decode(VECTOR["json"], type=Problem) == problem
     assert (MEDIA_TYPE, REFUSED_HEADER) == (VECTOR["media_type"], VECTOR["header"])
+
+
+def test_a_document_names_what_a_person_can_decide_and_has_no_such_member_otherwise() -> None:
+    pending = PendingApproval(id="appr_1", expires_at="2026-01-01T00:15:00Z")
+    problem = Refusal(ProblemCode.APPROVAL_REQUIRED, "It waits.", "Decide it.", pending).problem
+    written = json.loads(msgspec.json.encode(problem))
+    assert written["approval"] == {"id": "appr_1", "expires_at": "2026-01-01T00:15:00Z"}
+    assert msgspec.json.decode(msgspec.json.encode(problem), type=Problem) == problem
+    assert "approval" not in json.loads(msgspec.json.encode(make_problem(ProblemCode.FORBIDDEN, "No.", "")))
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mycelos.wire.secret_forms import FORMS, SHORTEST_FORM, secret_forms
+from mycelos.wire.secret_forms import FORMS, MEANINGS, SHORTEST_FORM, secret_forms
 
 SECRETS = st.one_of(
     st.binary(min_size=1, max_size=80),
@@ -48,12 +48,20 @@ def test_a_secret_inside_longer_base64_is_found_at_each_alignment(secret: bytes,
         lambda text: "".join(f"\\u{ord(character):04X}" for character in text),
         lambda text: "".join(f"&#{ord(character)};" for character in text),
         lambda text: text.encode().hex(),
+        repr,
+        lambda text: repr(f'{text}"'),
+        lambda text: repr(text.encode()),
+        lambda text: repr(b"'" + text.encode()),
     ],
 )
 def test_what_usual_writers_make_of_a_secret_is_in_the_table(write: object) -> None:
     secret = "s3cr\"t&<key>'+/=~ünd\\more"
     written = write(secret).encode()  # type: ignore[operator]
     assert any(form in written for form in secret_forms(secret.encode()))
+
+
+def test_each_family_is_explained() -> None:
+    assert list(MEANINGS) == list(FORMS)
 
 
 def test_utf_16_is_in_the_table() -> None:

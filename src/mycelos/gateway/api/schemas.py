@@ -13,9 +13,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstra
 from mycelos.gateway.middleware.problems import FieldError
 from mycelos.gateway.store.records import Agent, Chat, Model, Run, StoredMessage
 from mycelos.policy.capabilities import check_capability
-
-MAXIMUM_MESSAGE: int = 32_000
-"""Characters of one chat message."""
+from mycelos.wire.secret_check import MESSAGE_LIMIT
 
 MAXIMUM_CAPABILITIES: int = 64
 
@@ -38,7 +36,7 @@ Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,63}$")]
 Capability = Annotated[str, AfterValidator(check_capability)]
 Service = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
 Address = Annotated[str, StringConstraints(max_length=2048), AfterValidator(_plain_address)]
-MessageText = Annotated[str, StringConstraints(min_length=1, max_length=MAXIMUM_MESSAGE)]
+MessageText = Annotated[str, StringConstraints(min_length=1, max_length=MESSAGE_LIMIT)]
 Instructions = Annotated[str, StringConstraints(max_length=8000)]
 
 
@@ -223,9 +221,9 @@ class Cancelled(Answer):
 
 
 class Link(Answer):
-    """A one-time link."""
+    """The secret of a one-time link to `/login?code=`. Where the page is, the command line knows by itself."""
 
-    url: str
+    code: str
     expires_at: str
 
 
@@ -234,6 +232,13 @@ class Session(Answer):
 
     principal: str
     sign_in: Literal["session", "basic", "command_line"]
+
+
+class EndedAll(Answer):
+    """How many sessions and runs have ended. Unused links are over too."""
+
+    sessions: int
+    runs: int
 
 
 class Tested(Answer):
@@ -254,6 +259,7 @@ class Status(Answer):
     missing_walls: list[str]
     proxy: Literal["ok", "unavailable"]
     ledger_alarm: str | None
+    locked_down: bool
     agents: int
     models: int
     open_runs: int

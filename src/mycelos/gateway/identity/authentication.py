@@ -16,7 +16,7 @@ from mycelos.gateway.identity.lockout import Lockout
 from mycelos.gateway.identity.passwords import PasswordCheck
 from mycelos.gateway.identity.principal import Principal, SignIn, unauthorized
 from mycelos.gateway.identity.sessions import NewSession, Sessions, cookie_values, set_cookie
-from mycelos.gateway.identity.sign_in_record import SignInRecord
+from mycelos.gateway.identity.sign_in_record import IS_RECORDED, SignInRecord
 from mycelos.gateway.middleware.problems import send_refusal, wants_page
 from mycelos.gateway.middleware.request_headers import single_header
 from mycelos.wire.problems import ProblemCode, Refusal
@@ -72,25 +72,28 @@ class Authentication:
         authorization = single_header(scope, b"authorization")
         scheme = (authorization or "").partition(" ")[0].lower()
         if authorization is not None and scheme == "bearer":
-            return await self._command_line(authorization.partition(" ")[2], scope["state"]["client"])
+            return await self._command_line(authorization.partition(" ")[2], scope)
         session = await self._sessions.find(cookie_values(scope, scope["state"]["origin"]))
         # An open address needs nobody: a password sent along is no reason for work there.
         if session is not None or authorization is None or is_open:
             return session
         if scheme == "basic" and self._password is not None:
-            return await self._basic(self._password, authorization, scope["state"]["client"])
+            return await self._basic(self._password, authorization, scope)
         raise unauthorized(detail="This way of signing in is not known here.")
 
-    async def _command_line(self, token: str, client: str) -> Principal:
+    async def _command_line(self, token: str, scope: Scope) -> Principal:
+        client = scope["state"]["client"]
         if not hmac.compare_digest(self._token, token.encode("latin-1", "replace")):
             # Recorded a few times only: whoever floods the ledger would hide other entries in it.
             if not self._lockout.seconds_left(f"bearer {client}"):
                 attempts = self._lockout.record_failure(f"bearer {client}").attempts
                 await self._record.failed(client, "command_line", "wrong token", attempts)
+            scope["state"][IS_RECORDED] = True
             raise unauthorized(detail="The bearer token is not this gateway's.")
         return Principal(SignIn.COMMAND_LINE)
 
-    async def _basic(self, check: PasswordCheck, authorization: str, client: str) -> Principal:
+    async def _basic(self, check: PasswordCheck, authorization: str, scope: Scope) -> Principal:
+        client = scope["state"]["client"]
         self._refuse_while_locked(client)
         password = parse_basic(authorization)
         if password is not None and check.is_known(password):
@@ -98,7 +101,9 @@ class Authentication:
         if password is not None and await check.is_right(password):
             # While this attempt waited for its turn, others of the same client may have failed.
             self._refuse_while_locked(client)
-            await self._record.signed_in(client, "basic")
+            if not wants_page(scope):
+                # Else the session is recorded, once it has one.
+                await self._record.signed_in(client, "basic")
             self._lockout.record_success(client)
             return Principal(SignIn.BASIC)
         failures = self._lockout.record_failure(client)
@@ -107,6 +112,7 @@ class Authentication:
         )
         if failures.locked_until:
             await self._record.locked_out(client, failures.attempts, self._lockout.seconds_left(client))
+        scope["state"][IS_RECORDED] = True
         raise unauthorized(detail="The password is not right.")
 
     def _refuse_while_locked(self, client: str) -> None:
@@ -134,7 +140,7 @@ class Authentication:
         if principal is None or principal.sign_in is not SignIn.BASIC or not wants_page(scope):
             await self._app(scope, receive, send)
             return
-        session = await self._sessions.open("basic")
+        session = await self._record.open_session(self._sessions, scope["state"]["client"], "basic")
         opened = await self._sessions.find([session.token])
         scope["state"]["principal"] = opened or principal
         await self._app(scope, receive, _with_cookie(send, Request(scope), session))

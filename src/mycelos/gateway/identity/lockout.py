@@ -13,6 +13,8 @@ _FIRST_WAIT: Final = 30.0
 _LONGEST_WAIT: Final = 3600.0
 _FORGET_AFTER: Final = 24 * 3600.0
 _MAXIMUM_CLIENTS: Final = 4096
+_NETWORK_OF_ONE: Final = 64
+"""Bits of an IPv6 address that one client cannot choose."""
 
 
 @dataclass(frozen=True)
@@ -61,11 +63,20 @@ class Lockout:
 
 
 def _key(client: str) -> str:
-    """One key an IPv4 address, one a /64 of IPv6: whoever has one address there has all of them."""
+    """One key for this machine, one an IPv4 address, one a /64 of IPv6: who has one of these addresses has all.
+
+    Words before the address, such as ``bearer``, count apart and stay.
+    """
+    kind, space, text = client.rpartition(" ")
     try:
-        address = ipaddress.ip_address(client)
+        address = ipaddress.ip_address(text.partition("%")[0])
     except ValueError:
         return client
-    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is None:
-        return str(ipaddress.ip_network((address, 64), strict=False))
-    return str(getattr(address, "ipv4_mapped", None) or address)
+    if isinstance(address, ipaddress.IPv6Address):
+        address = address.ipv4_mapped or address
+    if address.is_loopback:
+        # 127.0.0.0/8 and ::1: any program here sends from whichever of the sixteen million it likes.
+        return f"{kind}{space}loopback"
+    if isinstance(address, ipaddress.IPv6Address):
+        return f"{kind}{space}{ipaddress.ip_network((address, _NETWORK_OF_ONE), strict=False)}"
+    return f"{kind}{space}{address}"

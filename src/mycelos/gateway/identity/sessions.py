@@ -63,10 +63,11 @@ def cookie_name(origin: str) -> str:
 
 
 def cookie_values(scope: Scope, origin: str) -> list[str]:
-    """Each value that the session's cookie came with, at most four.
+    """Each value that the session's cookie came with, at most the last four.
 
-    A program on another port of this machine can plant a second cookie of the same name; looking at one value
-    only would let it sign the owner out.
+    A program on another port of this machine can plant more cookies of the same name; looking at one value only
+    would let it sign the owner out. Ours has the shortest path, and browsers send that one last (RFC 6265, section
+    5.4).
     """
     name, values = cookie_name(origin), list[str]()
     for key, header in scope["headers"]:
@@ -75,7 +76,7 @@ def cookie_values(scope: Scope, origin: str) -> list[str]:
                 found, _, value = part.strip().partition("=")
                 if found == name:
                     values.append(value.strip('"'))
-    return values[:_MAXIMUM_CANDIDATES]
+    return values[-_MAXIMUM_CANDIDATES:]
 
 
 def set_cookie(response: Response, origin: str, token: str) -> None:

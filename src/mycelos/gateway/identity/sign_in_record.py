@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from mycelos.gateway.identity.principal import OWNER
+from mycelos.gateway.identity.sessions import NewSession, Sessions
 from mycelos.gateway.recorder import Recorder
 from mycelos.ledger.events import Event
+
+IS_RECORDED: Final = "mycelos_is_recorded"
+"""In a request's state: that it is refused stands in the ledger already."""
 
 
 class SignInRecord:
@@ -20,6 +26,31 @@ class SignInRecord:
     async def signed_in(self, peer: str, method: str, session_id: str = "") -> None:
         """Somebody showed that they are the owner."""
         await self._write(Event.AUTH_LOGIN, session_id, outcome="ok", method=method, peer=peer)
+
+    async def open_session(self, sessions: Sessions, peer: str, method: str) -> NewSession:
+        """A session that is on record: a sign-in that cannot be recorded leaves none behind; its refusal goes on."""
+        session = await sessions.open(method)
+        is_recorded = False
+        try:
+            await self.signed_in(peer, method, session.session_id)
+            is_recorded = True
+        finally:
+            if not is_recorded:
+                await sessions.end(session.session_id)
+        return session
+
+    async def refused(self, peer: str, code: str, *, method: str, path: str, attempts: int) -> None:
+        """A request was refused before anything was done. ``path`` is the route's, with names for what varies."""
+        await self._write(
+            Event.AUTH_REFUSED,
+            "",
+            outcome="refused",
+            reason=code,
+            method=method,
+            path=path,
+            peer=peer,
+            attempts=attempts,
+        )
 
     async def failed(self, peer: str, method: str, reason: str, attempts: int = 0) -> None:
         """Somebody failed to."""

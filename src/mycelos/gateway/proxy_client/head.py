@@ -1,4 +1,9 @@
-"""The newest ledger head that this gateway was given: what makes a ledger that was set back visible later."""
+"""The newest checkpoint that this gateway was given and saw to follow: what makes a ledger that was set back visible.
+
+Each receipt brings a checkpoint. One with more entries is taken only after a proof that it begins with the entries of
+the one that is kept (RFC 6962, section 2.1.2), checked here by hashing: see `HeadFollower`. The signature is for
+`mycelos db audit verify` to check; the gateway has no cryptography.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +15,13 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from mycelos.configuration.plain_file import read_plain_file
+from mycelos.ledger.checkpoint import Checkpoint, CheckpointError, parse_text
+from mycelos.ledger.merkle import ProofError, verify_consistency
+from mycelos.ledger.signed_note import NoteError, parse_note
+
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from mycelos.wire.audit import AppendReceipt
@@ -19,13 +30,36 @@ WRITE_SECONDS: Final = 0.25
 """The file is written this often at most, and at stop."""
 
 _REMEMBERED: Final = 1024
+_SIZE_LIMIT: Final = 4096
+_RUN: Final = "Run: mycelos db audit verify"
 
 
-class Head(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """An entry's place and hash, as it lies in the file."""
+class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """As every keeper's file."""
 
-    seq: int
-    leaf_hash: str
+    note: str
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A signed note, and what it says."""
+
+    note: str
+    checkpoint: Checkpoint
+
+    @property
+    def size(self) -> int:
+        """Entries that it covers."""
+        return self.checkpoint.size
+
+    @classmethod
+    def read(cls, note: str) -> Kept:
+        """The checkpoint of ``note``.
+
+        Raises:
+            NoteError, CheckpointError: it is none.
+        """
+        return cls(note, parse_text(parse_note(note.encode()).text))
 
 
 @dataclass(frozen=True)
@@ -37,53 +71,113 @@ class Alarm:
 
 
 class RememberedHead:
-    """Keeps the highest head, in memory and in a file; raises an alarm where the ledger went back."""
+    """Keeps the newest proven checkpoint, in memory and in a file; raises an alarm where the ledger went back.
+
+    After an alarm nothing is taken any more: what is kept is what the ledger has to be held against.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._recent: OrderedDict[int, str] = OrderedDict()
         self._timer: asyncio.TimerHandle | None = None
         self.alarm: Alarm | None = None
-        self.head: Head | None = None
+        self.kept: Kept | None = None
+        self.candidate: Kept | None = None
+        """The newest that was given and not proven yet."""
+        self.offered = asyncio.Event()
+        """Set while there is a candidate."""
+        self.floor = -1
+        """The highest place that is known; a receipt for an entry sent after this moment lies above it."""
         try:
-            self.head = msgspec.json.decode(path.read_bytes(), type=Head)
+            kept = Kept.read(msgspec.json.decode(read_plain_file(path, _SIZE_LIMIT), type=_File).note)
         except FileNotFoundError:
             pass
-        except (OSError, msgspec.DecodeError, UnicodeDecodeError):
-            self.alarm = Alarm("ledger.verify_failed", f"The remembered ledger head {path.name} cannot be read")
-
-    @property
-    def floor(self) -> int:
-        """The highest place that is known; a receipt for an entry sent after this moment lies above it."""
-        return -1 if self.head is None else self.head.seq
+        except (OSError, msgspec.DecodeError, UnicodeError, NoteError, CheckpointError):
+            self._raise(f"The remembered checkpoint {path.name} cannot be read")
+        else:
+            self.kept, self.floor = kept, kept.size - 1
 
     def remember(self, receipt: AppendReceipt, floor: int) -> None:
         """Take a receipt in. ``floor`` was read before its entry was sent."""
         known = self._recent.get(receipt.seq)
         if receipt.seq <= floor or known is not None:
-            self.alarm = Alarm(
-                "ledger.verify_failed",
-                f"The ledger gave place {receipt.seq} to a new entry, but place {max(floor, receipt.seq)} was taken:"
-                " it was set back or replaced. Run: mycelos db audit verify",
+            place = max(floor, receipt.seq)
+            self._raise(
+                f"The ledger gave place {receipt.seq} to a new entry, but place {place} was taken:"
+                f" it was set back or replaced. {_RUN}"
             )
             return
         self._recent[receipt.seq] = receipt.leaf_hash
         if len(self._recent) > _REMEMBERED:
             self._recent.popitem(last=False)
-        if receipt.seq > self.floor:
-            self.head = Head(receipt.seq, receipt.leaf_hash)
-            if self._timer is None:
-                self._timer = asyncio.get_running_loop().call_later(WRITE_SECONDS, self.write)
+        self.floor = max(self.floor, receipt.seq)
+        if receipt.checkpoint is not None:
+            self._offer(receipt.checkpoint, receipt.seq)
+
+    def prove(self, candidate: Kept, proof: Sequence[bytes]) -> None:
+        """Take ``candidate`` if ``proof`` shows that it begins with what is kept; else there is an alarm."""
+        kept = self.kept
+        if kept is None or self.alarm is not None or candidate.size <= kept.size:
+            return
+        try:
+            verify_consistency(kept.size, candidate.size, proof, kept.checkpoint.root, candidate.checkpoint.root)
+        except ProofError as error:
+            self._raise(
+                f"The ledger's {candidate.size} entries do not begin with the {kept.size} that were signed before"
+                f" ({error}): it was written anew or replaced. {_RUN}"
+            )
+        else:
+            self._take(candidate)
+
+    def deny(self, candidate: Kept) -> None:
+        """The proxy says that it cannot show that ``candidate``, which it signed, follows."""
+        self._raise(f"The proxy cannot show that its ledger of {candidate.size} entries follows the one before. {_RUN}")
 
     def write(self) -> None:
         """Write the file now, whole or not at all."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        if self.head is None:
+        if self.kept is None:
             return
         temporary = self._path.with_suffix(".new")
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         with os.fdopen(descriptor, "wb") as stream:
-            stream.write(msgspec.json.encode(self.head))
+            stream.write(msgspec.json.encode(_File(self.kept.note)))
         temporary.replace(self._path)
+
+    def _offer(self, note: str, seq: int) -> None:
+        if self.alarm is not None:
+            return
+        try:
+            found = Kept.read(note)
+        except (NoteError, CheckpointError, UnicodeError):
+            self._raise("The proxy gave a checkpoint that is none")
+            return
+        kept = self.kept
+        if found.size <= seq:
+            self._raise(f"The checkpoint given with entry {seq} does not cover it. {_RUN}")
+        elif kept is None:
+            # The first that is ever seen is taken as it is: from there on the ledger can only grow.
+            self._take(found)
+        elif found.checkpoint.origin != kept.checkpoint.origin:
+            self._raise(f"The proxy gave a checkpoint of another ledger. {_RUN}")
+        elif found.size == kept.size and found.checkpoint.root != kept.checkpoint.root:
+            self._raise(f"The proxy signed two ledgers of {kept.size} entries. {_RUN}")
+        elif found.size > max(kept.size, self.candidate.size if self.candidate else 0):
+            self.candidate = found
+            self.offered.set()
+
+    def _take(self, found: Kept) -> None:
+        self.kept = found
+        if self.candidate is not None and self.candidate.size <= found.size:
+            self.candidate = None
+            self.offered.clear()
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(WRITE_SECONDS, self.write)
+
+    def _raise(self, detail: str) -> None:
+        # The first alarm is the one that tells where it began.
+        self.alarm = self.alarm or Alarm("ledger.verify_failed", detail)
+        self.candidate = None
+        self.offered.clear()

@@ -10,16 +10,18 @@ import httpx2
 
 from mycelos.gateway.proxy_client.network import CONNECT_SECONDS, Backend, Connector
 from mycelos.wire.egress import PROTOCOL_HEADER, PROTOCOL_VERSION
+from mycelos.wire.lockdown import LOCKDOWN_HEADER, LockdownState, read_lockdown_header
 from mycelos.wire.problems import ProblemCode, Refusal
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterable, AsyncIterator
+    from collections.abc import AsyncIterable, AsyncIterator, Callable
 
 PROXY_ORIGIN: Final = "http://mycelos-proxy"
 MOST_CONNECTIONS: Final = 32
 _MOST_IDLE: Final = 8
 # Below the proxy's own limit for idle connections, so that this side closes first.
 _IDLE_SECONDS: Final = 3.0
+_LOCKDOWN: Final = LOCKDOWN_HEADER.lower().encode("ascii")
 # A caller's own: the bearer here is the gateway's, and a provider's key is injected by the proxy.
 _REPLACED: Final = frozenset({b"authorization", b"x-api-key", b"api-key", b"cookie", b"proxy-authorization"})
 
@@ -36,6 +38,7 @@ class ProxyTransport(httpx2.AsyncBaseTransport):
             (PROTOCOL_HEADER.encode("ascii"), PROTOCOL_VERSION.encode("ascii")),
         ]
         self._connect = connect
+        self.on_lockdown: Callable[[LockdownState], None] = _tell_nobody
         self._pool = httpcore2.AsyncConnectionPool(
             max_connections=MOST_CONNECTIONS,
             max_keepalive_connections=_MOST_IDLE,
@@ -80,6 +83,9 @@ class ProxyTransport(httpx2.AsyncBaseTransport):
             raise _too_slow() from None
         except _BROKEN:
             raise _unreachable() from None
+        for name, value in response.headers:
+            if name.lower() == _LOCKDOWN:
+                self.on_lockdown(read_lockdown_header(value.decode("latin-1")))
         return httpx2.Response(
             status_code=response.status,
             headers=response.headers,
@@ -91,6 +97,10 @@ class ProxyTransport(httpx2.AsyncBaseTransport):
         """Close all connections, and what makes them."""
         await self._pool.aclose()
         self._connect.close()
+
+
+def _tell_nobody(_state: LockdownState) -> None:
+    """Nobody follows yet."""
 
 
 class _Body(httpx2.AsyncByteStream):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+from mycelos.gateway.runs.time_limits import TimeLimits
 
 if TYPE_CHECKING:
     from mycelos.gateway.runs.journal import Journal
@@ -22,3 +24,4 @@ class ActiveRun:
     messages: tuple[Message, ...]
     limits: Limits
     journal: Journal
+    time: TimeLimits = field(default_factory=TimeLimits)

@@ -6,7 +6,9 @@ The shape of ``data`` for each kind:
 - ``tool_call``: ``{"id", "tool", "args"}``; ``args`` is an object or null (the model wrote no JSON object).
 - ``tool_result``: ``{"id", "tool", "ok", "code", "content", "labels"}``; a refusal has ``ok`` false, its code
   (``policy_denied``, ...) and the plain reason as content.
-- ``approval``: ``{"id", "tool", "args"}``; a person must decide.
+- ``approval``: ``{"id", "tool", "args", "approval", "expires_at"}``; a person must decide, at the vault page or by
+  ``mycelos approval``, the request that ``approval`` names. ``id`` is that of the call, or of the question to the model
+  (``tool`` is ``model.request`` then). Whatever follows says that the wait is over.
 - ``done``: ``{"text", "code"}``, last, after an answer; ``code`` is ``answered``.
 - ``error``: ``{"code", "detail", "next"}``, last, after a failure, a crash or a cancel (``code`` ``cancelled``).
 """

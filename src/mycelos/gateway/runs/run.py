@@ -55,6 +55,12 @@ STOPPED: Final = Ending(
     "The gateway was stopped in the middle of this run",
     "Send the message again: nothing is repeated by itself.",
 )
+LOCKED_DOWN: Final = Ending(
+    RunState.FAILED,
+    ProblemCode.LOCKED_DOWN.value,
+    "Mycelos was locked down in the middle of this run",
+    "The operator lifts it with: mycelos lockdown --lift",
+)
 
 
 class RunDriver:
@@ -67,23 +73,31 @@ class RunDriver:
         self._recorder = recorder
         self._seconds = seconds
         self.is_stopping = False
+        self.ends_as: dict[str, Ending] = {}
+        """How a run that is being cancelled ends, by its id, where that is not `CANCELLED`."""
+        self.finishing: set[str] = set()
+        """Runs whose end is being written down: they are cancelled no more."""
 
     async def drive(self, active: ActiveRun, slots: asyncio.Semaphore) -> None:
         """Run it. Never raises for what a run can meet: each end is written down, recorded and shown."""
         started = time.monotonic()
         ending = await self._outcome(active, slots)
-        await self._finish(active, ending, int((time.monotonic() - started) * 1000))
+        self.finishing.add(active.run.id)
+        self.ends_as.pop(active.run.id, None)
+        try:
+            await self._finish(active, ending, int((time.monotonic() - started) * 1000))
+        finally:
+            self.finishing.discard(active.run.id)
 
     async def _outcome(self, active: ActiveRun, slots: asyncio.Semaphore) -> Ending:
         try:
-            async with slots:
-                async with asyncio.timeout(self._seconds):
-                    done = await self._attempt(active)
+            async with slots, active.time.limit(self._seconds):
+                done = await self._attempt(active)
         except asyncio.CancelledError:
             task = asyncio.current_task()
             if task is not None:
                 task.uncancel()
-            return STOPPED if self.is_stopping else CANCELLED
+            return self.ends_as.pop(active.run.id, STOPPED if self.is_stopping else CANCELLED)
         except TimeoutError:
             failure = RunFailure("limit_seconds", "The run took longer than it may", "Ask for less at once.")
             return _failed(failure)

@@ -15,18 +15,16 @@ from mycelos.gateway.runs.run import STOPPED
 from mycelos.gateway.store.database import now
 from mycelos.gateway.store.records import JournalRow
 from mycelos.wire.problems import ProblemCode, Refusal
+from mycelos.wire.secret_check import MESSAGE_LIMIT
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Awaitable, Callable
 
     from mycelos.gateway.runs.events import RunEvent
-    from mycelos.gateway.runs.run import RunDriver
+    from mycelos.gateway.runs.run import Ending, RunDriver
     from mycelos.gateway.settings import RunSettings
     from mycelos.gateway.store import Store
     from mycelos.gateway.store.records import Agent, Model, Run
-
-TEXT_LIMIT: Final = 100_000
-"""Characters of one message at most."""
 
 SWEEP_SECONDS: Final = 5.0
 STOP_SECONDS: Final = 10.0
@@ -35,8 +33,15 @@ STOP_SECONDS: Final = 10.0
 class RunService:
     """The runs of this gateway. Used inside its `running` context."""
 
-    def __init__(self, store: Store, driver: RunDriver, settings: RunSettings) -> None:
+    def __init__(
+        self,
+        store: Store,
+        driver: RunDriver,
+        settings: RunSettings,
+        refuse_stored_secret: Callable[[str], Awaitable[None]],
+    ) -> None:
         self._store = store
+        self._refuse_stored_secret = refuse_stored_secret
         self._driver = driver
         self._settings = settings
         self._queue = RunQueue(settings.at_once, settings.waiting)
@@ -69,15 +74,18 @@ class RunService:
             model: a model endpoint's name; None for the agent's own, or the first that exists.
 
         Raises:
-            Refusal: `invalid_request`, `not_found`, `conflict` while the chat's last run goes on,
-                `model_unavailable` without a model, `rate_limited`, or `proxy_unavailable` during a stop.
+            Refusal: `invalid_request`, `forbidden` where it holds a stored secret, `not_found`, `conflict` while the
+                chat's last run goes on, `model_unavailable` without a model, `rate_limited`, or `proxy_unavailable`
+                during a stop.
         """
-        if not text.strip() or len(text) > TEXT_LIMIT:
+        if not text.strip() or len(text) > MESSAGE_LIMIT:
             raise Refusal(
                 ProblemCode.INVALID_REQUEST,
-                f"A message has 1 to {TEXT_LIMIT} characters, not only blanks, in text",
+                f"A message has 1 to {MESSAGE_LIMIT} characters, not only blanks, in text",
                 "Write a message of that length.",
             )
+        # Before anything of it is kept.
+        await self._refuse_stored_secret(text)
         async with self._starting:
             group = self._group
             if group is None:
@@ -114,7 +122,15 @@ class RunService:
 
     async def cancel(self, run_id: str) -> bool:
         """Cancel a run; False where it is not going on."""
-        return self._queue.cancel(run_id)
+        return run_id not in self._driver.finishing and self._queue.cancel(run_id)
+
+    def end_all(self, ending: Ending) -> int:
+        """Cancel every run, each to end as ``ending``; how many there were."""
+        cancelled = 0
+        for run_id in self._journals.keys() - self._driver.finishing:
+            self._driver.ends_as[run_id] = ending
+            cancelled += self._queue.cancel(run_id)
+        return cancelled
 
     async def _drive(self, active: ActiveRun, slots: asyncio.Semaphore) -> None:
         try:

@@ -25,7 +25,7 @@ class Models:
 
     async def all(self) -> list[Model]:
         """All endpoints, oldest first: the first one serves agents that name none."""
-        query = select(MODELS).where(MODELS.c.tenant_id == DEFAULT_TENANT).order_by(MODELS.c.id)
+        query = select(MODELS).where(MODELS.c.tenant_id == DEFAULT_TENANT).order_by(MODELS.c.created_at, MODELS.c.id)
         return await self._database.run(lambda connection: [_model(row) for row in connection.execute(query)])
 
     async def find(self, name: str) -> Model | None:

@@ -106,14 +106,19 @@ class Runs:
 
     async def all(self, chat_id: str | None = None, limit: int = 200) -> list[Run]:
         """The newest runs first, of one chat or of all."""
-        query = select(RUNS).where(RUNS.c.tenant_id == DEFAULT_TENANT).order_by(RUNS.c.id.desc()).limit(limit)
+        query = (
+            select(RUNS)
+            .where(RUNS.c.tenant_id == DEFAULT_TENANT)
+            .order_by(RUNS.c.created_at.desc(), RUNS.c.id.desc())
+            .limit(limit)
+        )
         if chat_id is not None:
             query = query.where(RUNS.c.chat_id == chat_id)
         return await self._database.run(lambda connection: [_run(row) for row in connection.execute(query)])
 
     async def unrecorded(self) -> list[Run]:
         """Runs whose end is not in the ledger, oldest first: at start, also those that a crash cut short."""
-        query = select(RUNS).where(RUNS.c.recorded.is_(False)).order_by(RUNS.c.id)
+        query = select(RUNS).where(RUNS.c.recorded.is_(False)).order_by(RUNS.c.created_at, RUNS.c.id)
         return await self._database.run(lambda connection: [_run(row) for row in connection.execute(query)])
 
     async def open_run_of(self, chat_id: str) -> Run | None:

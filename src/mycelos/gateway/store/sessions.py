@@ -50,7 +50,11 @@ class Sessions:
 
     async def all(self) -> list[Session]:
         """Sessions that have not expired, the newest first."""
-        query = select(SESSIONS).where(SESSIONS.c.expires_at > now()).order_by(SESSIONS.c.id.desc())
+        query = (
+            select(SESSIONS)
+            .where(SESSIONS.c.expires_at > now())
+            .order_by(SESSIONS.c.created_at.desc(), SESSIONS.c.id.desc())
+        )
         return await self._database.run(lambda connection: [_session(row) for row in connection.execute(query)])
 
     async def delete(self, session_id: str) -> bool:
@@ -84,6 +88,10 @@ class Links:
             digest=digest, tenant_id=DEFAULT_TENANT, purpose=purpose, created_at=now(), expires_at=expires_at
         )
         await self._database.run(lambda connection: connection.execute(statement).rowcount)
+
+    async def delete_all(self) -> None:
+        """No link that was given out is good any more."""
+        await self._database.run(lambda connection: connection.execute(delete(LINKS)).rowcount)
 
     async def redeem(self, digest: str, purpose: str) -> bool:
         """Use a link up; True once, for a link of this purpose that has not expired."""

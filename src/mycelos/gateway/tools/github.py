@@ -123,19 +123,18 @@ class GitHub:
     async def _ask(
         self, permit: Permit, method: Method, path: str, answer_type: type[Answer], body: Any = None
     ) -> Answer:
-        answer = await self.http(
-            HttpCall(
-                method=method.value,
-                url=await self._base_url(method) + path,
-                headers={"Accept": "application/vnd.github+json"},
-                body=body,
-                inject_credential=SERVICE,
-                timeout=_SECONDS,
-                run_id=permit.run_id,
-                agent=permit.agent,
-                purpose=permit.tool,
-            )
+        call = HttpCall(
+            method=method.value,
+            url=await self._base_url(method) + path,
+            headers={"Accept": "application/vnd.github+json"},
+            body=body,
+            inject_credential=SERVICE,
+            timeout=_SECONDS,
+            run_id=permit.run_id,
+            agent=permit.agent,
+            purpose=permit.tool,
         )
+        answer = await permit.wait(lambda approval: self.http(msgspec.structs.replace(call, approval=approval)))
         if not HTTPStatus.OK <= answer.status < HTTPStatus.MULTIPLE_CHOICES:
             raise Refusal(
                 ProblemCode.UPSTREAM_INVALID,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import rfc8785
 
+from mycelos.gateway.runs.approval_wait import Wait, wait_for_nobody
 from mycelos.wire.problems import ProblemCode, Refusal
 
 if TYPE_CHECKING:
@@ -16,13 +17,17 @@ if TYPE_CHECKING:
 
 @dataclass
 class Permit:
-    """For one call, once. Made by the broker alone, after the intent's entry is durable."""
+    """For one call, once. Made by the broker alone, after the intent's entry is durable.
+
+    ``wait`` is through which the call's requests go to the proxy: some are sent when a person has approved them.
+    """
 
     run_id: str
     agent: str
     tool: str
     args_digest: str
     intent: AppendReceipt
+    wait: Wait = wait_for_nobody
     _is_spent: bool = field(default=False, init=False, repr=False)
 
     def spend(self, tool: str, args: dict[str, Any]) -> None:

@@ -43,11 +43,11 @@ def chat_routes(pages: Pages, services: Services, administration: Administration
 
     @router.get("/chat")
     async def new_chat(request: Request) -> Response:
-        return await _show(pages, store, request, None)
+        return await _show(pages, services, request, None)
 
     @router.get("/chat/{chat_id}")
     async def show_chat(request: Request, chat_id: str) -> Response:
-        return await _show(pages, store, request, await _find(store, chat_id))
+        return await _show(pages, services, request, await _find(store, chat_id))
 
     @router.post("/chat")
     async def begin(request: Request) -> Response:
@@ -101,7 +101,8 @@ async def _turns(store: Store, chat: Chat) -> list[Turn]:
     return turns
 
 
-async def _show(pages: Pages, store: Store, request: Request, chat: Chat | None) -> Response:
+async def _show(pages: Pages, services: Services, request: Request, chat: Chat | None) -> Response:
+    store = services.store
     turns = await _turns(store, chat) if chat else []
     agents = await store.agents.all()
     live = next((turn.run for turn in turns if turn.run and turn.run.is_open), None)
@@ -116,4 +117,5 @@ async def _show(pages: Pages, store: Store, request: Request, chat: Chat | None)
         agent=_agent(agents, chat.agent if chat else _FIRST_AGENT),
         models=await store.models.all(),
         blank_card=_BLANK_CARD,
+        vault_url=services.settings.operator_url,
     )

@@ -9,7 +9,7 @@ from mycelos.gateway.identity.lockout import Lockout
 from mycelos.gateway.identity.one_time_links import OneTimeLinks
 from mycelos.gateway.identity.principal import SignIn, require_principal
 from mycelos.gateway.identity.sessions import Sessions, clear_cookie, cookie_values, set_cookie
-from mycelos.gateway.identity.sign_in_record import SignInRecord
+from mycelos.gateway.identity.sign_in_record import IS_RECORDED, SignInRecord
 from mycelos.gateway.web.forms import read_form, read_open_form
 from mycelos.gateway.web.rendering import Pages
 
@@ -41,12 +41,13 @@ def login_routes(
                 await record.failed(
                     client, "link", "unknown, used or expired", lockout.record_failure(f"link {client}").attempts
                 )
+            setattr(request.state, IS_RECORDED, True)
             return pages.respond(request, "login.html", 403, code="", failed=True, has_password=has_password)
         # The session that the browser had, if any, ends: signing in always makes a new one.
         former = await sessions.find(cookie_values(request.scope, origin))
-        session = await sessions.open("link")
-        await _recorded_or_ended(record, sessions, client, session.session_id)
+        session = await record.open_session(sessions, client, "link")
         if former is not None:
+            await record.signed_out(former.session_id)
             await sessions.end(former.session_id)
         response = RedirectResponse("/", 303)
         set_cookie(response, origin, session.token)
@@ -64,14 +65,3 @@ def login_routes(
         return response
 
     return router
-
-
-async def _recorded_or_ended(record: SignInRecord, sessions: Sessions, client: str, session_id: str) -> None:
-    """A sign-in that cannot be put on record leaves no session behind; its refusal goes on."""
-    is_recorded = False
-    try:
-        await record.signed_in(client, "link", session_id)
-        is_recorded = True
-    finally:
-        if not is_recorded:
-            await sessions.end(session_id)

@@ -39,6 +39,7 @@ def settings_routes(pages: Pages, services: Services, administration: Administra
             ("Walls around this gateway", ", ".join(settings.walls) or "none"),
             ("Walls that are missing", ", ".join(settings.missing_walls) or "none"),
             ("Proxy", "answers" if is_reachable else "does not answer; see mycelos status"),
+            ("Egress", "locked down; see mycelos lockdown" if services.lockdown.state.locked else "not locked down"),
             ("Ledger", services.proxy.ledger_alarm or "grew with each receipt"),
             ("Address", f"{settings.bind}, port {settings.port}"),
             ("Public address", settings.public_url or "none"),

@@ -35,6 +35,7 @@ _STATES: Final = {
     "egress_not_allowed": "refused",
     "injection_refused": "refused",
     "invalid_request": "refused",
+    "locked_down": "locked down",
     "ssrf_blocked": "blocked",
     "too_large": "too large",
 }
@@ -85,6 +86,16 @@ class ToolBlock:
 
 
 @dataclass(frozen=True)
+class Asking:
+    """A request waits for a person, who decides it at the vault page."""
+
+    tool: str
+    approval: str
+    expires_at: str
+    kind: str = "asking"
+
+
+@dataclass(frozen=True)
 class Ending:
     """How the run ended."""
 
@@ -95,11 +106,14 @@ class Ending:
     kind: str = "ending"
 
 
+Block = Words | ToolBlock | Asking | Ending
+
+
 @dataclass(frozen=True)
 class Transcript:
     """The blocks in order; ``after`` is the number of the newest event in them."""
 
-    blocks: tuple[Words | ToolBlock | Ending, ...]
+    blocks: tuple[Block, ...]
     after: int
 
     @property
@@ -110,11 +124,13 @@ class Transcript:
 
 def fold_events(events: Iterable[EventLike]) -> Transcript:
     """The blocks of one run's events."""
-    blocks: list[Words | ToolBlock | Ending] = []
+    blocks: list[Block] = []
     after = 0
     for event in events:
         after = max(after, event.sequence)
         data = event.data
+        # A run does one thing at a time: whatever follows, a person is waited for no longer.
+        blocks = [block for block in blocks if not isinstance(block, Asking)]
         match event.kind:
             case "token":
                 _add_words(blocks, _text(data, "text"))
@@ -123,15 +139,16 @@ def fold_events(events: Iterable[EventLike]) -> Transcript:
                 blocks.append(ToolBlock(_text(data, "id"), _text(data, "tool"), _arguments(args), _brief(args)))
             case "tool_result":
                 _finish_call(blocks, data)
+            case "approval":
+                blocks.append(Asking(_text(data, "tool"), _text(data, "approval"), _text(data, "expires_at")))
             case "done" | "error":
                 blocks.append(_ending(event.kind, data))
             case _:
-                # An approval belongs to the card of its call, which is there already.
                 pass
     return Transcript(tuple(blocks), after)
 
 
-def _add_words(blocks: list[Words | ToolBlock | Ending], text: str) -> None:
+def _add_words(blocks: list[Block], text: str) -> None:
     last = blocks[-1] if blocks else None
     if isinstance(last, Words):
         blocks[-1] = Words(last.text + text)
@@ -139,7 +156,7 @@ def _add_words(blocks: list[Words | ToolBlock | Ending], text: str) -> None:
         blocks.append(Words(text))
 
 
-def _finish_call(blocks: list[Words | ToolBlock | Ending], data: Mapping[str, Any]) -> None:
+def _finish_call(blocks: list[Block], data: Mapping[str, Any]) -> None:
     for index, block in enumerate(blocks):
         if isinstance(block, ToolBlock) and block.call == _text(data, "id") and block.ok is None:
             blocks[index] = replace(

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl
 
+from mycelos.proxy.egress.credential_names import carries_credential
 from mycelos.proxy.egress.inject import same_form
 from mycelos.wire.binding import Binding, UrlPath
 from mycelos.wire.problems import ProblemCode, Refusal
@@ -14,35 +15,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from mycelos.proxy.egress.url import CanonicalUrl
-
-# Keys in which services take a credential or another method: with an injected credential the caller's own would
-# decide whose account it is. A binding that lists the key by name allows it.
-_SIGNING_KEYS: Final = frozenset(
-    {
-        "_method",
-        "access_key",
-        "access_token",
-        "api-key",
-        "api_key",
-        "apikey",
-        "auth",
-        "auth_token",
-        "authorization",
-        "client_secret",
-        "key",
-        "oauth_token",
-        "password",
-        "private_token",
-        "secret",
-        "sig",
-        "signature",
-        "token",
-        "x-amz-credential",
-        "x-amz-security-token",
-        "x-amz-signature",
-        "x-http-method-override",
-    }
-)
 
 
 @dataclass(frozen=True)
@@ -63,12 +35,20 @@ def violations(binding: Binding, request: Request) -> tuple[str, ...]:
         "host": binding.host == url.host,
         "port": binding.port == url.port,
         "methods": request.method in {method.value for method in binding.methods},
-        "path": url.segments[: len(binding.path)] == binding.path,
+        "path": _path_agrees(binding, url),
         "query": _query_agrees(binding, url),
         "inject": (request.inject_as is None or same_form(request.inject_as, binding.inject))
         and isinstance(binding.inject, UrlPath) == url.has_placeholder,
     }
     return tuple(name for name, agrees in checks.items() if not agrees)
+
+
+def _path_agrees(binding: Binding, url: CanonicalUrl) -> bool:
+    if url.segments[: len(binding.path)] != binding.path:
+        return False
+    # A session or token among a segment's parameters would be the caller's own.
+    parameters = [parameter for segment in url.segments[len(binding.path) :] for parameter in segment.split(";")[1:]]
+    return not any(carries_credential(parameter.partition("=")[0]) for parameter in parameters)
 
 
 def _query_agrees(binding: Binding, url: CanonicalUrl) -> bool:
@@ -79,7 +59,8 @@ def _query_agrees(binding: Binding, url: CanonicalUrl) -> bool:
     keys = {key for text in texts for key, _ in parse_qsl(text, keep_blank_values=True)}
     if isinstance(binding.query, tuple):
         return keys <= set(binding.query)
-    return binding.query == "any" and not {key.lower().partition("[")[0] for key in keys} & _SIGNING_KEYS
+    # A binding that lists such a key by name allows it.
+    return binding.query == "any" and not any(map(carries_credential, keys))
 
 
 def choose(bindings: Sequence[Binding], request: Request) -> Binding:
@@ -87,18 +68,11 @@ def choose(bindings: Sequence[Binding], request: Request) -> Binding:
 
     Raises:
         Violation: none does; it names the fields of the one that came nearest.
-        Refusal: `approval_required`; a person decides each use.
     """
     nearest: tuple[str, ...] | None = None
     for binding in bindings:
         wrong = violations(binding, request)
         if not wrong:
-            if binding.confirm:
-                raise Refusal(
-                    ProblemCode.APPROVAL_REQUIRED,
-                    "Each use of this credential waits for a person, and no approval came with the request.",
-                    "Decide it at the vault page, or bind the credential without confirm.",
-                )
             return binding
         if nearest is None or len(wrong) < len(nearest):
             nearest = wrong

@@ -1,25 +1,24 @@
-"""One HTTP/1.1 connection to an upstream: strict framing, bounded headers, back-pressure both ways (RFC 9112)."""
+"""One HTTP/1.1 connection to an upstream: one answer at a time, with back-pressure both ways (RFC 9112)."""
 
 from __future__ import annotations
 
 import asyncio
-from collections import deque
+import ssl
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final, cast
 
-import httptools
+from mycelos.proxy.egress.answer_parser import AnswerParser, FramingError
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
     from mycelos.proxy.egress.url import IpAddress
 
-MAXIMUM_HEAD: Final = 64 * 1024
-"""Bytes of status line and headers, at most."""
-MAXIMUM_HEADERS: Final = 128
-MAXIMUM_INTERIM: Final = 8
-_HIGH_WATER: Final = 64 * 1024
+__all__ = ["ClosedError", "FramingError", "UpstreamConnection"]
 
-
-class FramingError(Exception):
-    """What came is not one well-framed answer. The text is ours."""
+HIGH_WATER: Final = 32 * 1024
+"""Bytes of a body that wait to be read; beyond it nothing more is taken from the other side."""
+_READ_SIZE: Final = 32 * 1024
 
 
 class ClosedError(Exception):
@@ -30,28 +29,19 @@ class ClosedError(Exception):
         self.nothing_came = nothing_came
 
 
-class UpstreamConnection(asyncio.Protocol):
+class UpstreamConnection(asyncio.BufferedProtocol):
     """Answers one request at a time. After a fault, or an answer that is not read to its end, it is closed."""
 
     def __init__(self, address: IpAddress) -> None:
         self.address = address
-        self.status = 0
-        self.headers: list[tuple[bytes, bytes]] = []
+        self.dialled_at = 0.0
         self._transport: asyncio.Transport | None = None
-        self._parser: httptools.HttpResponseParser | None = None
-        self._method = ""
-        self._received = 0
-        self._head_size = 0
-        self._interim = 0
-        self._head_complete = False
-        self._complete = False
-        self._delimited_by_close = False
-        self._chunks: deque[bytes] = deque()
-        self._buffered = 0
-        self._fault: Exception | None = None
+        self._answer: AnswerParser | None = None
+        self._space = memoryview(bytearray(_READ_SIZE))
+        self._fault: ClosedError | FramingError | None = None
         self._is_reading_paused = False
         self._is_spoiled = False
-        self._keeps_alive = False
+        self._interrupt: Callable[[], None] | None = None
         self._wake = asyncio.Event()
         self._writable = asyncio.Event()
         self._writable.set()
@@ -63,31 +53,37 @@ class UpstreamConnection(asyncio.Protocol):
         return None if name is None else str(name[0])
 
     @property
-    def is_reusable(self) -> bool:
-        """Whether another request may be sent."""
-        return (
-            self._fault is None
-            and not self._is_spoiled
-            and self._complete
-            and not self._delimited_by_close
-            and self._transport is not None
-            and not self._transport.is_closing()
-            and self._keeps_alive
-        )
+    def status(self) -> int:
+        """The answer's status; 0 before its head is complete."""
+        return 0 if self._answer is None else self._answer.status
+
+    @property
+    def headers(self) -> list[tuple[bytes, bytes]]:
+        """The answer's headers, names in lower case."""
+        return [] if self._answer is None else self._answer.headers
 
     @property
     def has_head(self) -> bool:
         """Whether the answer's headers are complete."""
-        return self._head_complete
+        return self._answer is not None and self._answer.has_head
+
+    @property
+    def is_reusable(self) -> bool:
+        """Whether another request may be sent."""
+        answer = self._answer
+        return (
+            self._fault is None
+            and not self._is_spoiled
+            and answer is not None
+            and answer.is_complete
+            and not answer.ends_with_connection
+            and answer.keeps_alive
+            and not self._is_closing
+        )
 
     def begin(self, method: str, head: bytes) -> None:
         """Write a request's head and get ready for its answer."""
-        self._method = method
-        self._parser = httptools.HttpResponseParser(self)
-        self.status, self.headers = 0, []
-        self._received = self._interim = self._buffered = self._head_size = 0
-        self._head_complete = self._complete = self._delimited_by_close = self._keeps_alive = False
-        self._chunks.clear()
+        self._answer = AnswerParser(method)
         self._wake.clear()
         self._write(head)
 
@@ -107,7 +103,7 @@ class UpstreamConnection(asyncio.Protocol):
             FramingError: what came is no answer.
             ClosedError: the connection ended before.
         """
-        while not self._head_complete:
+        while not self.has_head:
             self._raise_fault()
             await self._wait()
 
@@ -118,27 +114,49 @@ class UpstreamConnection(asyncio.Protocol):
             FramingError: the framing broke.
             ClosedError: the connection ended before the body did.
         """
-        while not self._chunks:
-            if self._complete:
+        answer = self._answer
+        if answer is None:
+            raise ClosedError(nothing_came=True)
+        while not answer.pieces:
+            if answer.is_complete:
                 return b""
             self._raise_fault()
             await self._wait()
-        data = b"".join(self._chunks) if len(self._chunks) > 1 else self._chunks[0]
-        self._chunks.clear()
-        self._buffered = 0
-        if self._is_reading_paused and self._transport is not None and not self._transport.is_closing():
+        data = answer.take(HIGH_WATER)
+        if self._is_reading_paused and answer.buffered <= HIGH_WATER and not self._is_closing:
             self._is_reading_paused = False
-            self._transport.resume_reading()
+            cast("asyncio.Transport", self._transport).resume_reading()
         return data
+
+    @asynccontextmanager
+    async def until_answered(self) -> AsyncIterator[None]:
+        """A block that ends early, without an error, as soon as the answer has begun or the connection has ended."""
+        block = asyncio.timeout(None)
+        try:
+            async with block:
+                self._interrupt = lambda: block.reschedule(asyncio.get_running_loop().time())
+                if self.has_head or self._fault is not None:
+                    self._interrupt()
+                yield
+        except TimeoutError:
+            if not block.expired():
+                raise
+        finally:
+            self._interrupt = None
+
+    def let_go(self) -> None:
+        """Keep nothing of the last answer, which may hold a secret: neither while it waits nor until it is freed."""
+        if self._answer is not None:
+            self._answer.let_go()
 
     def spoil(self) -> None:
         """Do not use the connection again: the request was not sent to its end."""
         self._is_spoiled = True
 
     def close(self) -> None:
-        """End the connection at once, also when the other side reads nothing."""
-        if self._transport is not None:
-            self._transport.abort()
+        """End the connection at once, also when the other side reads nothing. What has not been read is lost."""
+        self._abort()
+        self.let_go()
 
     # What the event loop calls.
 
@@ -146,41 +164,47 @@ class UpstreamConnection(asyncio.Protocol):
         """Keep the transport."""
         self._transport = cast("asyncio.Transport", transport)
 
-    def data_received(self, data: bytes) -> None:
-        """Parse; anything beyond one answer spoils the connection."""
-        if self._parser is None or self._complete:
+    def get_buffer(self, sizehint: int) -> memoryview:
+        """Where the event loop puts what comes: with a buffer of ours, it takes no more at once than we keep."""
+        del sizehint
+        return self._space
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """So many bytes have come. Anything beyond one answer ends the connection."""
+        answer = self._answer
+        if answer is None:
             self._break(FramingError("bytes that no request asked for"))
-            return
-        self._received += len(data)
-        try:
-            self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            self._break(FramingError("a change of protocol that was not asked for"))
-        except httptools.HttpParserError as error:
-            inner = error.__context__
-            self._break(inner if isinstance(inner, FramingError) else FramingError("an answer that is not well-framed"))
-        if not self._head_complete and self._received > MAXIMUM_HEAD:
-            self._break(FramingError("headers that are too large"))
-        if self._buffered > _HIGH_WATER and not self._is_reading_paused and self._transport is not None:
-            self._is_reading_paused = True
-            self._transport.pause_reading()
-        self._wake.set()
+        elif self._fault is None:
+            try:
+                answer.feed(self._space[:nbytes])
+            except FramingError as fault:
+                self._break(fault)
+            finally:
+                # What came may hold a secret; while the connection waits for its next request, nothing writes over it.
+                self._space[:nbytes] = bytes(nbytes)
+            if answer.buffered > HIGH_WATER and not self._is_reading_paused and not self._is_closing:
+                self._is_reading_paused = True
+                cast("asyncio.Transport", self._transport).pause_reading()
+            self._wake.set()
+            if answer.has_head:
+                self._interrupt_sending()
 
     def eof_received(self) -> bool:
         """The other side has ended: the end of the body only where nothing else marks it."""
-        if self._head_complete and self._delimited_by_close and self._fault is None:
-            self._complete = True
+        answer = self._answer
+        if answer is not None and answer.has_head and answer.ends_with_connection and self._fault is None:
+            answer.is_complete = self._was_said_to_end()
         self._wake.set()
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Wake whoever waits."""
-        if exc is None and self._head_complete and self._delimited_by_close and self._fault is None:
-            self._complete = True
-        if self._fault is None and not self._complete:
-            self._fault = ClosedError(nothing_came=self._received == 0)
+        del exc
+        if self._fault is None and (self._answer is None or not self._answer.is_complete):
+            self._fault = ClosedError(nothing_came=self._nothing_came)
         self._writable.set()
         self._wake.set()
+        self._interrupt_sending()
 
     def pause_writing(self) -> None:
         """The other side reads slowly."""
@@ -190,80 +214,56 @@ class UpstreamConnection(asyncio.Protocol):
         """The other side has caught up."""
         self._writable.set()
 
-    # What the parser calls.
+    @property
+    def _is_closing(self) -> bool:
+        return self._transport is None or self._transport.is_closing()
 
-    def on_message_begin(self) -> None:
-        """An answer begins; a second one does not."""
-        if self._complete:
-            message = "more than one answer"
-            raise FramingError(message)
-        self.headers = []
+    @property
+    def _nothing_came(self) -> bool:
+        return self._answer is None or self._answer.received == 0
 
-    def on_header(self, name: bytes, value: bytes) -> None:
-        """Keep a header; trailers are dropped."""
-        if self._head_complete:
-            return
-        self.headers.append((name.lower(), value))
-        self._head_size += len(name) + len(value)
-        if len(self.headers) > MAXIMUM_HEADERS or self._head_size > MAXIMUM_HEAD:
-            message = "too many headers, or too large ones"
-            raise FramingError(message)
-
-    def on_headers_complete(self) -> None:
-        """Decide how the body is delimited (RFC 9112, section 6.3)."""
-        if self._parser is None or self._parser.get_http_version() not in {"1.0", "1.1"}:
-            message = "a version of HTTP that was not asked for"
-            raise FramingError(message)
-        status = self._parser.get_status_code()
-        if 100 <= status < 200:
-            self._interim += 1
-            if status == 101 or self._interim > MAXIMUM_INTERIM:
-                message = "an interim answer that was not asked for"
-                raise FramingError(message)
-            return
-        if not 200 <= status <= 599:
-            message = "a status outside 200 to 599"
-            raise FramingError(message)
-        encodings = [value for name, value in self.headers if name == b"transfer-encoding"]
-        lengths = [value for name, value in self.headers if name == b"content-length"]
-        if (encodings and (lengths or [value.lower() for value in encodings] != [b"chunked"])) or len(lengths) > 1:
-            message = "a length that can be read in more than one way"
-            raise FramingError(message)
-        self.status = status
-        self._head_complete = True
-        # Asked now: at the end of the message the parser has forgotten how it was framed.
-        self._keeps_alive = bool(self._parser.should_keep_alive())
-        bodiless = self._method == "HEAD" or status in {204, 304}
-        self._delimited_by_close = not bodiless and not encodings and not lengths
-        if bodiless:
-            self._complete = True
-
-    def on_body(self, data: bytes) -> None:
-        """Keep a piece of the body."""
-        if self._complete or not self._head_complete:
-            message = "a body where none belongs"
-            raise FramingError(message)
-        self._chunks.append(data)
-        self._buffered += len(data)
-
-    def on_message_complete(self) -> None:
-        """The answer has ended, unless it was an interim one."""
-        if self._head_complete:
-            self._complete = True
+    def _was_said_to_end(self) -> bool:
+        """Whether TLS, where there is TLS, says that it is the end: else somebody on the way may have cut it short."""
+        secured = None if self._transport is None else self._transport.get_extra_info("ssl_object")
+        if secured is None:
+            return True
+        try:
+            return bool(secured.read(1) == b"")
+        except ssl.SSLError:
+            return False
 
     def _write(self, data: bytes) -> None:
         if self._transport is None or self._transport.is_closing():
-            raise ClosedError(nothing_came=self._received == 0)
+            raise ClosedError(nothing_came=self._nothing_came)
         self._transport.write(data)
 
     async def _wait(self) -> None:
         self._wake.clear()
         await self._wake.wait()
 
-    def _break(self, fault: Exception) -> None:
-        self._fault = self._fault or fault
-        self.close()
+    def _interrupt_sending(self) -> None:
+        if self._interrupt is not None:
+            self._interrupt()
+
+    def _break(self, fault: FramingError) -> None:
+        self._fault = fault
+        self._abort()
+
+    def _abort(self) -> None:
+        if self._transport is not None:
+            self._transport.abort()
 
     def _raise_fault(self) -> None:
-        if self._fault is not None:
-            raise self._fault
+        """Raise the fault as a new error: one that is kept would keep the frames that it went through, and the request.
+
+        Raises:
+            FramingError: what came is no answer.
+            ClosedError: the connection has ended.
+        """
+        match self._fault:
+            case ClosedError(nothing_came=nothing_came):
+                raise ClosedError(nothing_came=nothing_came)
+            case FramingError() as fault:
+                raise FramingError(str(fault))
+            case None:
+                return

@@ -65,7 +65,7 @@ class BodyDecoder:
                 _refuse("it does not decode")
             self._decoded += len(piece)
             if self._decoded > _FREE_BYTES + MAXIMUM_RATIO * self._encoded:
-                _refuse("it decodes to far more than was sent")
+                _refuse(f"it decodes to more than {MAXIMUM_RATIO} times the bytes that were sent")
             if piece:
                 yield piece
             data = self._inflater.unconsumed_tail or self._inflater.unused_data

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from mycelos.proxy.egress.url import CanonicalUrl, IpAddress
 
 CONNECT_SECONDS: Final = 10.0
+_LEAST_SHARE: Final = 0.25
 
 
 @dataclass(frozen=True)
@@ -59,30 +60,26 @@ async def dial(
 ) -> UpstreamConnection:
     """A new connection for ``url`` to the first of ``addresses`` that answers.
 
-    SNI and the certificate's name are those of the URL, whatever the address.
+    Each address has its share of ``deadline``, so that one that is silent does not take the others' time. SNI and the
+    certificate's name are those of the URL, whatever the address.
 
     Raises:
         Refusal: `upstream_unreachable`, `upstream_tls`, `upstream_timeout`.
     """
-    secure = url.scheme == "https"
     loop = asyncio.get_running_loop()
+    ends_at = loop.time() + deadline
     last: OSError | None = None
-    try:
-        async with asyncio.timeout(deadline):
-            for address in addresses:
-                try:
-                    _, connection = await loop.create_connection(
-                        lambda address=address: UpstreamConnection(address),
-                        str(address),
-                        url.port,
-                        ssl=trust.context if secure else None,
-                        server_hostname=url.host if secure else None,
-                    )
-                except OSError as error:
-                    last = error
-                    continue
-                return _demand_peer(connection, address)
-    except TimeoutError:
+    for tried, address in enumerate(addresses):
+        left = ends_at - loop.time()
+        if left <= 0:
+            break
+        share = max(left / (len(addresses) - tried), deadline * _LEAST_SHARE)
+        try:
+            async with asyncio.timeout(min(left, share)):
+                return _demand_peer(await _connect(url, address, trust), address)
+        except OSError as error:  # a timeout is one of them
+            last = error
+    if isinstance(last, TimeoutError):
         _fail(ProblemCode.UPSTREAM_TIMEOUT, "The host did not accept a connection in time.", "Try again later.")
     if isinstance(last, ssl.SSLError):
         _fail(
@@ -93,6 +90,18 @@ async def dial(
     raise Refusal(
         ProblemCode.UPSTREAM_UNREACHABLE, "The host did not accept a connection.", "Check that the service is up."
     ) from None
+
+
+async def _connect(url: CanonicalUrl, address: IpAddress, trust: Trust) -> UpstreamConnection:
+    secure = url.scheme == "https"
+    _, connection = await asyncio.get_running_loop().create_connection(
+        lambda: UpstreamConnection(address),
+        str(address),
+        url.port,
+        ssl=trust.context if secure else None,
+        server_hostname=url.host if secure else None,
+    )
+    return connection
 
 
 def _demand_peer(connection: UpstreamConnection, address: IpAddress) -> UpstreamConnection:

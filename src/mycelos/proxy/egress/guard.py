@@ -50,7 +50,15 @@ _INTERNAL_SUFFIXES: Final = (
     "onion",
     "private",
 )
-_PLATFORM_NAMES: Final = frozenset({"metadata.tencentyun.com", "metadata.platformequinix.com"})
+_PLATFORM_NAMES: Final = frozenset(
+    {
+        "api.metadata.cloud.ibm.com",
+        "metadata.goog",
+        "metadata.packet.net",
+        "metadata.platformequinix.com",
+        "metadata.tencentyun.com",
+    }
+)
 
 
 @dataclass(frozen=True)
@@ -154,8 +162,13 @@ class Guard:
     def judge(self, address: IpAddress) -> Judgement:
         """Judge one address by the table and the machine's interfaces."""
         judgement = classify(address)
-        if judgement.address_class in {AddressClass.GLOBAL, AddressClass.PRIVATE} and address in self._own.current():
+        if judgement.address_class not in {AddressClass.GLOBAL, AddressClass.PRIVATE}:
+            return judgement
+        if self._own.holds(address):
             return Judgement(AddressClass.OWN, "an address of this machine")
+        if isinstance(address, ipaddress.IPv6Address) and any(map(self._own.holds, embedded_v4(address))):
+            # By the network's translator it comes back to this machine; only the plain spelling can be opened.
+            return Judgement(AddressClass.TRANSITION, "carries an address of this machine")
         return judgement
 
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final, NoReturn
 
+from mycelos.proxy.egress.credential_names import carries_credential
+from mycelos.wire.binding import FORBIDDEN_INJECTION_HEADERS, FORBIDDEN_INJECTION_PREFIXES
 from mycelos.wire.problems import ProblemCode, Refusal
 
 if TYPE_CHECKING:
@@ -17,9 +19,10 @@ if TYPE_CHECKING:
 
 Headers = list[tuple[bytes, bytes]]
 
-_NAME: Final = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}\Z")
+_NAME: Final = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z")
 _VALUE: Final = re.compile(rb"[\t\x20-\x7e\x80-\xff]*\Z")
 MAXIMUM_HEADERS: Final = 64
+MAXIMUM_NAME: Final = 64
 MAXIMUM_VALUE: Final = 8192
 
 WITH_CREDENTIAL: Final = frozenset(
@@ -64,39 +67,46 @@ HOP_BY_HOP: Final = frozenset(
 )
 """RFC 9110, section 7.6.1, and their like: for one connection, never passed on."""
 
-_NEVER_SENT: Final = HOP_BY_HOP | {
-    b"accept-encoding",
-    b"authorization",
-    b"content-length",
-    b"cookie",
-    b"cookie2",
-    b"expect",
-    b"forwarded",
-    b"host",
-    b"if-range",
-    b"range",
-    b"via",
-    b"x-api-key",
-    b"x-forwarded-for",
-    b"x-forwarded-host",
-    b"x-forwarded-port",
-    b"x-forwarded-proto",
-    b"x-http-method",
-    b"x-http-method-override",
-    b"x-method-override",
-    b"x-original-url",
-    b"x-real-ip",
-    b"x-rewrite-url",
-}
+# What no secret is put into, no caller sends either; but a body may be compressed where no secret is near.
+_NEVER_SENT: Final = (
+    HOP_BY_HOP
+    | {name.encode() for name in FORBIDDEN_INJECTION_HEADERS - {"content-encoding"}}
+    | {
+        b"base-url",
+        b"cf-connecting-ip",
+        b"client-ip",
+        b"front-end-https",
+        b"max-forwards",
+        b"true-client-ip",
+        b"x-client-ip",
+        b"x-cluster-client-ip",
+        b"x-proxy-url",
+        b"x-url-scheme",
+    }
+)
+_NEVER_SENT_PREFIXES: Final = tuple(prefix.encode() for prefix in FORBIDDEN_INJECTION_PREFIXES)
+# A server that passes headers on as variables (CGI, WSGI) makes one name of these.
+_SEPARATORS: Final = re.compile(rb"[^a-z0-9]")
 _NEVER_RETURNED: Final = HOP_BY_HOP | {
     b"alt-svc",
     b"clear-site-data",
     b"content-encoding",
     b"content-length",
     b"set-cookie2",
+    # By these a server in front of the caller would be told to fetch or to serve a file of its own.
+    b"x-accel-redirect",
+    b"x-sendfile",
 }
 _OWN_PREFIX: Final = b"mycelos-"
-_LOCATIONS: Final = frozenset({b"location", b"content-location", b"refresh", b"link"})
+_LOCATIONS: Final = frozenset({b"location", b"content-location", b"refresh", b"link", b"uri"})
+
+
+_WEB: Final = frozenset({b"accept", b"accept-language"})
+
+
+def web_only(given: Iterable[tuple[bytes, bytes]]) -> Headers:
+    """What a caller may say to a host that only `web on` allows: nothing by which data could leave unseen."""
+    return [(name, value) for name, value in given if name.lower() in _WEB]
 
 
 def outgoing(given: Sequence[tuple[bytes, bytes]], *, with_credential: bool) -> Headers:
@@ -110,10 +120,12 @@ def outgoing(given: Sequence[tuple[bytes, bytes]], *, with_credential: bool) -> 
     kept: Headers = []
     dropped = _named_by_connection(given)
     for name, value in given:
-        if not _NAME.match(name) or not _VALUE.match(value) or len(value) > MAXIMUM_VALUE:
+        if len(name) > MAXIMUM_NAME or len(value) > MAXIMUM_VALUE:
+            _refuse(f"names of at most {MAXIMUM_NAME} and values of at most {MAXIMUM_VALUE} bytes")
+        if not _NAME.match(name) or not _VALUE.match(value):
             _refuse("header names of letters, digits and hyphens, and values without control characters")
         lower = name.lower()
-        if lower in _NEVER_SENT or lower in dropped or lower.startswith(_OWN_PREFIX):
+        if lower in dropped or _never_sent(lower):
             continue
         if not with_credential or lower in WITH_CREDENTIAL:
             kept.append((lower, value.strip(b" \t")))
@@ -122,6 +134,14 @@ def outgoing(given: Sequence[tuple[bytes, bytes]], *, with_credential: bool) -> 
     # An encoded answer could hide a secret from the scrubber.
     kept.append((b"accept-encoding", b"identity"))
     return kept
+
+
+def _never_sent(lower: bytes) -> bool:
+    name = _SEPARATORS.sub(b"-", lower)
+    if name in _NEVER_SENT or name.startswith(_NEVER_SENT_PREFIXES):
+        return True
+    # Of headers every token signs in; none continues a list.
+    return name.endswith(b"-token") or carries_credential(name.decode("ascii"))
 
 
 def returned(
@@ -140,15 +160,15 @@ def returned(
         if name == b"set-cookie" and set_cookie == "drop":
             continue
         if name in _LOCATIONS and location_query == "redact":
-            kept.append((name, redact_query(value)))
+            kept.append((name, redact_query(value, bracketed=name == b"link")))
         else:
             kept.append((name, value))
     return kept
 
 
-def redact_query(value: bytes) -> bytes:
-    """A Location or Link without the queries and fragments of its URLs: they may hold codes and signatures."""
-    return re.sub(rb"[?#][^>\s,;]*", b"", value)
+def redact_query(value: bytes, *, bracketed: bool = False) -> bytes:
+    """A Location or, ``bracketed``, a Link without the queries and fragments of its URLs: they may hold codes."""
+    return re.sub(rb"[?#][^>]*" if bracketed else rb"(?s)[?#].*", b"", value)
 
 
 def _named_by_connection(headers: Iterable[tuple[bytes, bytes]]) -> frozenset[bytes]:

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
     from mycelos.proxy.egress.url import CanonicalUrl, IpAddress
 
-_IDLE_SECONDS: Final = 60.0
+# How long a connection serves, from its dialling on: then name and certificate are looked at again.
+_LIFE_SECONDS: Final = 60.0
 # A server may close an idle connection at any moment: what must not be sent twice goes over one that was just used.
 _IDLE_SECONDS_UNSAFE: Final = 2.0
 _IDLE_LIMIT: Final = 64
@@ -66,19 +67,21 @@ class HttpClient:
             Refusal: `upstream_unreachable`, `upstream_tls`, `upstream_timeout`.
         """
         self._reap()
-        limit = _IDLE_SECONDS if method in _IDEMPOTENT else _IDLE_SECONDS_UNSAFE
+        limit = _LIFE_SECONDS if method in _IDEMPOTENT else _IDLE_SECONDS_UNSAFE
         for address in addresses:
             waiting = self._idle.get(self._key(url, address), [])
             while waiting:
                 since, connection = waiting.pop()
-                if connection.is_reusable and self._monotonic() - since <= limit:
+                if self._serves(connection) and self._monotonic() - since <= limit:
                     return connection, True
                 connection.close()
         return await self.dial(url, addresses), False
 
     async def dial(self, url: CanonicalUrl, addresses: Sequence[IpAddress]) -> UpstreamConnection:
         """A new connection to one of ``addresses``; errors as in `connect`."""
-        return await dial(url, addresses, self._trust)
+        connection = await dial(url, addresses, self._trust)
+        connection.dialled_at = self._monotonic()
+        return connection
 
     async def exchange(
         self, connection: UpstreamConnection, url: CanonicalUrl, request: Outgoing, deadlines: Deadlines
@@ -92,7 +95,7 @@ class HttpClient:
         try:
             connection.begin(request.method, _head(url, request))
             if isinstance(request.body, bytes):
-                await connection.write(request.body)
+                await _write_in_time(connection, request.body, deadlines.idle)
             elif request.body is not None:
                 await _send_stream(connection, request.body, chunked=request.length is None, idle=deadlines.idle)
             async with asyncio.timeout(deadlines.first_byte):
@@ -114,7 +117,8 @@ class HttpClient:
 
     def release(self, url: CanonicalUrl, connection: UpstreamConnection) -> None:
         """Keep a connection whose answer was read to its end, or close it."""
-        if connection.is_reusable and sum(map(len, self._idle.values())) < _IDLE_LIMIT:
+        if self._serves(connection) and sum(map(len, self._idle.values())) < _IDLE_LIMIT:
+            connection.let_go()
             self._idle[self._key(url, connection.address)].append((self._monotonic(), connection))
         else:
             connection.close()
@@ -129,10 +133,12 @@ class HttpClient:
     def _key(self, url: CanonicalUrl, address: IpAddress) -> PoolKey:
         return url.scheme, url.host, url.port, address, self._trust.name
 
+    def _serves(self, connection: UpstreamConnection) -> bool:
+        return connection.is_reusable and self._monotonic() - connection.dialled_at <= _LIFE_SECONDS
+
     def _reap(self) -> None:
-        now = self._monotonic()
         for key, waiting in list(self._idle.items()):
-            kept = [(since, idle) for since, idle in waiting if idle.is_reusable and now - since <= _IDLE_SECONDS]
+            kept = [(since, idle) for since, idle in waiting if self._serves(idle)]
             for entry in waiting:
                 if entry not in kept:
                     entry[1].close()
@@ -168,18 +174,37 @@ def _head(url: CanonicalUrl, request: Outgoing) -> bytes:
 async def _send_stream(
     connection: UpstreamConnection, body: AsyncIterator[bytes], *, chunked: bool, idle: float
 ) -> None:
-    """Send a body piece by piece; stops when the upstream has answered already."""
+    """Send a body piece by piece; stops as soon as the upstream answers, also while the next piece is waited for."""
+    is_sent = False
+    async with connection.until_answered():
+        async for piece in _in_time(body, idle):
+            await _write_in_time(connection, b"%x\r\n%s\r\n" % (len(piece), piece) if chunked else piece, idle)
+        if chunked:
+            await _write_in_time(connection, b"0\r\n\r\n", idle)
+        is_sent = True
+    if not is_sent:
+        connection.spoil()
+
+
+async def _in_time(body: AsyncIterator[bytes], idle: float) -> AsyncIterator[bytes]:
     pieces = aiter(body)
-    while not connection.has_head:
-        async with asyncio.timeout(idle):
-            piece = await anext(pieces, None)
-            if piece is None:
-                if chunked:
-                    await connection.write(b"0\r\n\r\n")
-                return
-            if piece:
-                await connection.write(b"%x\r\n%s\r\n" % (len(piece), piece) if chunked else piece)
-    connection.spoil()
+    while True:
+        try:
+            async with asyncio.timeout(idle):
+                piece = await anext(pieces, None)
+        except TimeoutError:
+            raise Refusal(
+                ProblemCode.INVALID_REQUEST, "The request's body took too long to arrive.", "Send it without pauses."
+            ) from None
+        if piece is None:
+            return
+        if piece:
+            yield piece
+
+
+async def _write_in_time(connection: UpstreamConnection, data: bytes, idle: float) -> None:
+    async with asyncio.timeout(idle):
+        await connection.write(data)
 
 
 def fail_closed() -> NoReturn:

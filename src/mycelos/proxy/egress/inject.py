@@ -9,10 +9,11 @@ from __future__ import annotations
 import base64
 import re
 from typing import TYPE_CHECKING, Final, NoReturn
-from urllib.parse import quote
+from urllib.parse import quote, unquote_to_bytes
 
 from mycelos.wire.binding import Basic, Bearer, Header, Injection, UrlPath
 from mycelos.wire.egress import CREDENTIAL_PLACEHOLDER
+from mycelos.wire.injection import SecretNotInjectableError, check_injectable
 from mycelos.wire.problems import ProblemCode, Refusal
 
 if TYPE_CHECKING:
@@ -21,9 +22,7 @@ if TYPE_CHECKING:
     from mycelos.proxy.egress.url import CanonicalUrl
 
 _PLACEHOLDER: Final = re.compile(r"(?:\{|%(?:25)*7B|\\u007b|&#123;)\s*credential", re.IGNORECASE | re.ASCII)
-# RFC 9110, section 5.5, without spaces, which some servers cut away, and without obsolete bytes above ASCII.
-_HEADER_SECRET: Final = re.compile(rb"[\x21-\x7e]+\Z")
-_CONTROL: Final = re.compile(rb"[\x00-\x1f\x7f]")
+_DOT_SEGMENT: Final = re.compile(rb"(?:\A|[/\\])[ .]*\.[ .]*(?:[/\\;]|\Z)")
 # All of these may stand in a path (RFC 3986, section 3.3); a colon does in the tokens that paths carry.
 _PATH_SAFE: Final = ":"
 
@@ -39,6 +38,17 @@ def form_of(injection: Injection) -> str:
             return f"header:{name}"
         case UrlPath():
             return "url_path"
+
+
+def header_of(injection: Injection) -> bytes | None:
+    """The header that will carry the secret, in lower case; None where the path does."""
+    match injection:
+        case Bearer() | Basic():
+            return b"authorization"
+        case Header(name):
+            return name.lower().encode("ascii")
+        case UrlPath():
+            return None
 
 
 def same_form(inject_as: str, injection: Injection) -> bool:
@@ -77,24 +87,20 @@ def inject(injection: Injection, secret: bytes, url: CanonicalUrl) -> tuple[byte
     """
     if isinstance(injection, UrlPath) != url.has_placeholder:
         _refuse("The path holds the placeholder exactly where the binding puts the credential into the path.")
-    if _CONTROL.search(secret):
-        _refuse("The stored credential holds a control character.")
+    try:
+        check_injectable(injection, secret)
+    except SecretNotInjectableError as error:
+        _refuse(f"The stored credential cannot be sent: {error}.")
     match injection:
         case Bearer():
-            return url.target.encode("ascii"), [(b"authorization", b"Bearer " + _header_secret(secret))]
+            return url.target.encode("ascii"), [(b"authorization", b"Bearer " + secret)]
         case Basic(name):
             pair = name.encode("ascii") + b":" + secret
             return url.target.encode("ascii"), [(b"authorization", b"Basic " + base64.b64encode(pair))]
         case Header(name):
-            return url.target.encode("ascii"), [(name.lower().encode("ascii"), _header_secret(secret))]
+            return url.target.encode("ascii"), [(name.lower().encode("ascii"), secret)]
         case UrlPath():
             return _put_into_path(url, secret), []
-
-
-def _header_secret(secret: bytes) -> bytes:
-    if not _HEADER_SECRET.match(secret):
-        _refuse("The stored credential holds a space or a character outside ASCII and cannot stand in a header.")
-    return secret
 
 
 def _put_into_path(url: CanonicalUrl, secret: bytes) -> bytes:
@@ -102,7 +108,8 @@ def _put_into_path(url: CanonicalUrl, secret: bytes) -> bytes:
         _refuse("The path holds the placeholder more than once.")
     escaped = quote(secret, safe=_PATH_SAFE)
     segments = [segment.replace(CREDENTIAL_PLACEHOLDER, escaped) for segment in url.segments]
-    if any(segment in {".", ".."} for segment in segments):
+    # Also for a server that unescapes the slashes first.
+    if any(_DOT_SEGMENT.search(unquote_to_bytes(segment)) for segment in segments):
         _refuse("The stored credential would change the path.")
     target = "/" + "/".join(segments) + ("" if url.query is None else f"?{url.query}")
     return target.encode("ascii")

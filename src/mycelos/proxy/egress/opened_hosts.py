@@ -29,15 +29,28 @@ class Opening:
 
 
 async def open_hosts(
-    entries: Sequence[OpenedHost], resolver: Resolver, own: OwnAddresses, listener_ports: frozenset[int]
+    entries: Sequence[OpenedHost],
+    resolver: Resolver,
+    own: OwnAddresses,
+    listener_ports: frozenset[int],
+    *,
+    in_container: bool = False,
 ) -> tuple[Opening, ...]:
     """Check each entry; a name that cannot be resolved now stays closed until the next start.
 
     Raises:
         ConfigurationError: an entry that can never be opened: an address outside the private and loopback
-            classes, or a listener of Mycelos.
+            classes, a listener of Mycelos, or ``in_container`` a loopback address, which is the container itself.
     """
-    return tuple([await _open(entry, resolver, own, listener_ports) for entry in entries])
+    openings = tuple([await _open(entry, resolver, own, listener_ports) for entry in entries])
+    for opening in openings if in_container else ():
+        if any(address.is_loopback for address in opening.addresses):
+            message = (
+                f"MYCELOS_EGRESS_OPEN: {opening.host}:{opening.port} is this container, not the machine that it runs "
+                f"on; write host.docker.internal:{opening.port}"
+            )
+            raise ConfigurationError(message)
+    return openings
 
 
 def pinned(openings: Sequence[Opening]) -> OpenedAddresses:

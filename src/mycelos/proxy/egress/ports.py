@@ -10,10 +10,12 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from mycelos.ledger.events import Event
+    from mycelos.proxy.egress.approval_check import Asked, Held
     from mycelos.proxy.egress.rules import EgressRule
     from mycelos.proxy.ledger.recorder import Receipt
     from mycelos.proxy.vault.hazmat import Secret
     from mycelos.proxy.vault.records import Credential
+    from mycelos.wire.operator import WebAnswer
 
 
 class VaultPort(Protocol):
@@ -27,7 +29,7 @@ class VaultPort(Protocol):
         """Its plaintext, inside the block."""
         ...
 
-    def secrets_for_host(self, host: str, port: int) -> AbstractContextManager[Sequence[Secret]]:
+    def secrets_for_host(self, host: str) -> AbstractContextManager[Sequence[Secret]]:
         """The plaintext of every credential bound to a host, inside the block."""
         ...
 
@@ -56,8 +58,67 @@ class RecorderPort(Protocol):
         ...
 
 
+class CleanPort(Protocol):
+    """Texts by name, each stored secret in them replaced, and whether there was one."""
+
+    @property
+    def texts(self) -> Mapping[str, str]:
+        """The texts."""
+        ...
+
+    @property
+    def held(self) -> bool:
+        """Whether one of them held a secret."""
+        ...
+
+
+class SecretsPort(Protocol):
+    """Takes stored secrets out of texts that go on record."""
+
+    async def clean(self, texts: Mapping[str, str], *, counted: bool) -> CleanPort:
+        """Replace them; may refuse with `rate_limited` where the texts are counted, or with `vault_unavailable`."""
+        ...
+
+
+class LockdownPort(Protocol):
+    """The operator's switch that stops all egress."""
+
+    def refuse(self) -> None:
+        """Refuse with `locked_down` while it is set."""
+        ...
+
+
+class ApprovalsPort(Protocol):
+    """Requests that a person is asked about."""
+
+    def find(self, approval: str) -> Held | None:
+        """What is known under an id that a caller gave."""
+        ...
+
+    def same(self, asked: Asked) -> Held | None:
+        """The one of this very request that waits or is approved already."""
+        ...
+
+    def hold(self, asked: Asked) -> Held:
+        """Keep a request for a person to decide; may refuse with `rate_limited`."""
+        ...
+
+    def take_back(self, held: Held) -> None:
+        """Forget a request that could not be put on record."""
+        ...
+
+    def spend(self, approval: Held) -> None:
+        """Use an approval up; refuses what is not approved and unused."""
+        ...
+
+
 class RulesPort(Protocol):
     """Egress rules for requests without a credential."""
+
+    @property
+    def web(self) -> WebAnswer:
+        """Whether the operator lets agents read public web pages, or was not asked yet."""
+        ...
 
     def match(self, method: str, scheme: str, host: str, port: int) -> EgressRule | None:
         """The rule that allows a request."""

@@ -1,4 +1,4 @@
-"""A binding's quota: requests and bytes sent upstream in one day (UTC), counted since the proxy's start."""
+"""A binding's quota: requests and bytes sent upstream in one day (UTC)."""
 
 from __future__ import annotations
 
@@ -54,6 +54,12 @@ class QuotaBook:
         if quota is not None and used.bytes_sent + amount > quota.bytes_per_day:
             raise _used_up()
         used.bytes_sent += amount
+
+    def count(self, credential_id: str, *, requests: int = 0, bytes_sent: int = 0) -> None:
+        """Count what was on record before the start."""
+        used = self._of(credential_id)
+        used.requests += requests
+        used.bytes_sent += bytes_sent
 
     def _of(self, credential_id: str) -> _Used:
         day = self.today()

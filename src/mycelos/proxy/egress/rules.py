@@ -8,25 +8,33 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import sqlalchemy as sa
 
-from mycelos.proxy.database import EGRESS_RULES, Database
+from mycelos.proxy.changes import change_one, remove_all
+from mycelos.proxy.database import Database
 from mycelos.proxy.egress.url import UrlError, UrlPart, parse_url
+from mycelos.proxy.operator_settings import AlteredSettingError, OperatorSettings, Setting
+from mycelos.proxy.tables import EGRESS_RULES
+from mycelos.proxy.vault.signed_rows import SignedRows
 from mycelos.proxy.vault.slots import Clock, new_identifier, system_clock, timestamp
 from mycelos.wire.binding import Method
 from mycelos.wire.identifiers import DEFAULT_TENANT, Kind
-from mycelos.wire.operator import ANY_HOST
+from mycelos.wire.operator import ANY_HOST, WebAnswer
 from mycelos.wire.problems import ProblemCode, Refusal
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from mycelos.proxy.vault.envelope import SlotKeys
+    from mycelos.proxy.vault.current_keys import CurrentKeys
+
+Key = tuple[str, str, str, int]
+"""Method, scheme, host and port of a rule."""
 
 RULES_LIMIT: Final = 1000
-_WEB: Final = (Method.GET, Method.HEAD)
+_WEB: Final = tuple((method, *origin) for origin in (("https", 443), ("http", 80)) for method in ("GET", "HEAD"))
+"""What `web on` allows at every public host: method, scheme, port."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +55,7 @@ class EgressRules:
     def __init__(
         self,
         database: Database,
-        keys: SlotKeys,
+        keys: CurrentKeys,
         clock: Clock = system_clock,
         randomness: Callable[[int], bytes] = os.urandom,
     ) -> None:
@@ -55,18 +63,27 @@ class EgressRules:
         self._keys = keys
         self._clock = clock
         self._randomness = randomness
-        self._rules: dict[tuple[str, str, str, int], EgressRule] = {}
+        self._settings = OperatorSettings(keys, clock)
+        self._rules: dict[Key, EgressRule] = {}
+        self._is_web_answered = False
 
     @classmethod
-    def open(cls, database: Database, keys: SlotKeys) -> EgressRules:
+    def open(cls, database: Database, keys: CurrentKeys) -> EgressRules:
         """The rules in ``database``; rows whose MAC does not hold are left out.
 
         Raises:
             Refusal: `vault_unavailable`.
         """
         rules = cls(database, keys)
-        rules._rules = database.run_now(rules._read)
+        rules._rules, rules._is_web_answered = database.run_now(rules._read)
         return rules
+
+    @property
+    def web(self) -> WebAnswer:
+        """Whether agents may read public web pages; off until it is answered."""
+        if any(rule.host == ANY_HOST for rule in self._rules.values()):
+            return WebAnswer.ON
+        return WebAnswer.OFF if self._is_web_answered else WebAnswer.UNANSWERED
 
     def match(self, method: str, scheme: str, host: str, port: int) -> EgressRule | None:
         """The rule that allows this request, or None. The rule for every host is looked at last."""
@@ -89,16 +106,32 @@ class EgressRules:
         return await self._insert(method, scheme, _canonical_host(scheme, host, port), port)
 
     async def set_web(self, *, enabled: bool) -> None:
-        """Allow, or no longer allow, GET and HEAD over https from every public host.
+        """Answer whether GET and HEAD may go to every public host: over https at port 443, over http at port 80.
 
         Raises:
-            Refusal: `vault_unavailable`.
+            Refusal: `conflict` at the limit, `vault_unavailable`.
         """
-        for method in _WEB:
-            if enabled:
-                await self._insert(method, "https", ANY_HOST, 443)
-            elif (rule := self._rules.get((method.value, "https", ANY_HOST, 443))) is not None:
-                await self.remove(rule.id)
+        named = {key: rule for key, rule in self._rules.items() if rule.host != ANY_HOST}
+        if not enabled:
+            # Out of memory first: if the disk then refuses, nothing is allowed until the next start.
+            self._rules = named
+        wanted = {}
+        if enabled:
+            keys = [(method, scheme, ANY_HOST, port) for method, scheme, port in _WEB]
+            wanted = {key: self._rules.get(key) or self._make(*key) for key in keys}
+            self._demand_room(len(named) + len(wanted))
+
+        def work(connection: sa.Connection) -> None:
+            remove_all(connection, EGRESS_RULES, EGRESS_RULES.c.host == ANY_HOST)
+            for rule in wanted.values():
+                self._write(connection, rule)
+            value = WebAnswer.ON if enabled else WebAnswer.OFF
+            self._settings.write(connection, Setting.WEB, value.value)
+
+        await self._database.run(work)
+        self._is_web_answered = True
+        others = {key: rule for key, rule in self._rules.items() if rule.host != ANY_HOST}
+        self._rules = {**others, **wanted}
 
     async def remove(self, rule_id: str) -> EgressRule:
         """Take a rule away; the next request is decided without it.
@@ -114,7 +147,7 @@ class EgressRules:
         # Out of memory first: if the disk then refuses, the rule allows nothing until the next start.
         self._rules = {key: kept for key, kept in self._rules.items() if kept.id != rule_id}
         await self._database.run(
-            lambda connection: connection.execute(EGRESS_RULES.delete().where(EGRESS_RULES.c.id == rule_id))
+            lambda connection: change_one(connection, EGRESS_RULES.delete().where(EGRESS_RULES.c.id == rule_id))
         )
         return rule
 
@@ -122,36 +155,62 @@ class EgressRules:
         known = self._rules.get((method.value, scheme, host, port))
         if known is not None:
             return known
-        if len(self._rules) >= RULES_LIMIT:
+        self._demand_room(len(self._rules) + 1)
+        rule = self._make(method.value, scheme, host, port)
+        await self._database.run(lambda connection: self._write(connection, rule))
+        self._rules = {**self._rules, (rule.method, scheme, host, port): rule}
+        return rule
+
+    def _demand_room(self, wanted: int) -> None:
+        if wanted > RULES_LIMIT:
             raise Refusal(
                 ProblemCode.CONFLICT, f"There are {RULES_LIMIT} egress rules already.", "Remove some that are not used."
             )
-        rule = EgressRule(
+
+    def _make(self, method: str, scheme: str, host: str, port: int) -> EgressRule:
+        return EgressRule(
             id=new_identifier(Kind.EGRESS_RULE, self._clock, self._randomness),
-            method=method.value,
+            method=method,
             scheme=scheme,
             host=host,
             port=port,
             created_at=timestamp(self._clock()),
         )
+
+    def _write(self, connection: sa.Connection, rule: EgressRule) -> None:
         columns = _columns(rule, self._keys.kid)
         mac = self._keys.row_mac(EGRESS_RULES.name, columns)
+        change_one(connection, EGRESS_RULES.insert().values(**columns, row_mac=mac))
 
-        def work(connection: sa.Connection) -> None:
-            connection.execute(EGRESS_RULES.insert().values(**columns, row_mac=mac))
-
-        await self._database.run(work)
-        self._rules = {**self._rules, (rule.method, scheme, host, port): rule}
-        return rule
-
-    def _read(self, connection: sa.Connection) -> dict[tuple[str, str, str, int], EgressRule]:
-        found: dict[tuple[str, str, str, int], EgressRule] = {}
+    def _read(self, connection: sa.Connection) -> tuple[dict[Key, EgressRule], bool]:
+        found: dict[Key, EgressRule] = {}
+        answer = self._web_answer(connection)
         for row in connection.execute(sa.select(EGRESS_RULES)):
-            rule = EgressRule(row.id, row.method, row.scheme, row.host, row.port, row.created_at)
-            columns = {**_columns(rule, row.kid), "tenant_id": row.tenant_id}
-            if row.kid == self._keys.kid and self._keys.row_holds(EGRESS_RULES.name, columns, row.row_mac):
+            rule = _rule_of(row)
+            if row.kid == self._keys.kid and self._keys.row_holds(EGRESS_RULES.name, _of_row(row), row.row_mac):
                 found[rule.method, rule.scheme, rule.host, rule.port] = rule
-        return found
+        if answer is WebAnswer.OFF:
+            found = {key: rule for key, rule in found.items() if rule.host != ANY_HOST}
+        return found, answer is not WebAnswer.UNANSWERED
+
+    def _web_answer(self, connection: sa.Connection) -> WebAnswer:
+        """What was answered; off where the answer was altered outside."""
+        try:
+            return WebAnswer(self._settings.read(connection, Setting.WEB) or WebAnswer.UNANSWERED)
+        except (AlteredSettingError, ValueError):
+            return WebAnswer.OFF
+
+
+def _rule_of(row: Any) -> EgressRule:
+    return EgressRule(row.id, row.method, row.scheme, row.host, row.port, row.created_at)
+
+
+def _of_row(row: Any) -> dict[str, str | int | None]:
+    return {**_columns(_rule_of(row), row.kid), "tenant_id": row.tenant_id}
+
+
+SIGNED_RULES: Final = SignedRows(EGRESS_RULES, _of_row)
+"""What a rotation carries over."""
 
 
 def _columns(rule: EgressRule, kid: str) -> dict[str, str | int | None]:

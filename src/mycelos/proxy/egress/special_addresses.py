@@ -1,8 +1,8 @@
 """Which addresses are not the public internet: a table of our own, so that no library's version decides.
 
-Source: the IANA IPv4 and IPv6 Special-Purpose Address Registries (RFC 6890) with the RFCs that fill them, compiled
-2026-11-22, taken more strictly: a block is refused whole even where the registry carves a reachable piece out of
-it. Added: multicast, site-local (RFC 3879), and addresses at which cloud platforms serve credentials.
+The table is written from the IANA IPv4 and IPv6 Special-Purpose Address Registries (RFC 6890) and a list of
+additions: see scripts/registries. It is taken strictly: what the registries carve out of a refused block stays
+refused, for what is assigned there is a protocol's and no host's.
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ from __future__ import annotations
 import ipaddress
 from enum import StrEnum
 from typing import Final
+
+from mycelos.proxy.egress.address_table import ROWS
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 IpAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -31,57 +33,8 @@ class AddressClass(StrEnum):
     RESERVED = "reserved"
 
 
-_TABLE: Final = (
-    # Platform addresses first: the narrowest statement about an address is the one to report.
-    ("168.63.129.16/32", AddressClass.METADATA, "Azure's platform address"),
-    ("100.100.100.200/32", AddressClass.METADATA, "Alibaba Cloud's metadata service"),
-    ("192.0.0.192/32", AddressClass.METADATA, "Oracle Cloud's metadata service"),
-    ("161.26.0.0/16", AddressClass.METADATA, "IBM Cloud's platform services"),
-    ("166.8.0.0/14", AddressClass.METADATA, "IBM Cloud's service endpoints"),
-    ("fd00:ec2::/32", AddressClass.METADATA, "AWS's instance services"),
-    ("fd20:ce::/32", AddressClass.METADATA, "Google Cloud's metadata service"),
-    ("fd00:42::/32", AddressClass.METADATA, "Scaleway's metadata service"),
-    ("0.0.0.0/8", AddressClass.RESERVED, "this network, RFC 791"),
-    ("10.0.0.0/8", AddressClass.PRIVATE, "private use, RFC 1918"),
-    ("100.64.0.0/10", AddressClass.SHARED, "shared address space, RFC 6598"),
-    ("127.0.0.0/8", AddressClass.LOOPBACK, "loopback, RFC 1122"),
-    ("169.254.0.0/16", AddressClass.LINK_LOCAL, "link-local and metadata services, RFC 3927"),
-    ("172.16.0.0/12", AddressClass.PRIVATE, "private use, RFC 1918"),
-    ("192.0.0.0/24", AddressClass.RESERVED, "IETF protocol assignments, RFC 6890"),
-    ("192.0.2.0/24", AddressClass.DOCUMENTATION, "TEST-NET-1, RFC 5737"),
-    ("192.31.196.0/24", AddressClass.RESERVED, "AS112, RFC 7535"),
-    ("192.52.193.0/24", AddressClass.RESERVED, "AMT, RFC 7450"),
-    ("192.88.99.0/24", AddressClass.TRANSITION, "6to4 relay anycast, RFC 7526"),
-    ("192.168.0.0/16", AddressClass.PRIVATE, "private use, RFC 1918"),
-    ("192.175.48.0/24", AddressClass.RESERVED, "AS112, RFC 7534"),
-    ("198.18.0.0/15", AddressClass.RESERVED, "benchmarking, RFC 2544"),
-    ("198.51.100.0/24", AddressClass.DOCUMENTATION, "TEST-NET-2, RFC 5737"),
-    ("203.0.113.0/24", AddressClass.DOCUMENTATION, "TEST-NET-3, RFC 5737"),
-    ("224.0.0.0/4", AddressClass.MULTICAST, "multicast, RFC 5771"),
-    ("240.0.0.0/4", AddressClass.RESERVED, "reserved and broadcast, RFC 1112"),
-    ("::/128", AddressClass.RESERVED, "unspecified, RFC 4291"),
-    ("::1/128", AddressClass.LOOPBACK, "loopback, RFC 4291"),
-    ("::/96", AddressClass.TRANSITION, "IPv4-compatible, RFC 4291"),
-    ("::ffff:0:0/96", AddressClass.TRANSITION, "IPv4-mapped, RFC 4291"),
-    ("::ffff:0:0:0/96", AddressClass.TRANSITION, "IPv4-translated, RFC 2765"),
-    ("64:ff9b:1::/48", AddressClass.TRANSITION, "local-use translation, RFC 8215"),
-    ("100::/64", AddressClass.RESERVED, "discard-only, RFC 6666"),
-    ("100:0:0:1::/64", AddressClass.RESERVED, "dummy prefix, RFC 9780"),
-    ("2001::/32", AddressClass.TRANSITION, "Teredo, RFC 4380"),
-    ("2001::/23", AddressClass.RESERVED, "IETF protocol assignments, RFC 2928"),
-    ("2001:db8::/32", AddressClass.DOCUMENTATION, "documentation, RFC 3849"),
-    ("2002::/16", AddressClass.TRANSITION, "6to4, RFC 3056"),
-    ("2620:4f:8000::/48", AddressClass.RESERVED, "AS112, RFC 7534"),
-    ("3fff::/20", AddressClass.DOCUMENTATION, "documentation, RFC 9637"),
-    ("5f00::/16", AddressClass.RESERVED, "segment routing SIDs, RFC 9602"),
-    ("fc00::/7", AddressClass.PRIVATE, "unique local, RFC 4193"),
-    ("fe80::/10", AddressClass.LINK_LOCAL, "link-local, RFC 4291"),
-    ("fec0::/10", AddressClass.RESERVED, "site-local, RFC 3879"),
-    ("ff00::/8", AddressClass.MULTICAST, "multicast, RFC 4291"),
-)
-
 SPECIAL: Final[tuple[tuple[Network, AddressClass, str], ...]] = tuple(
-    (ipaddress.ip_network(prefix), address_class, why) for prefix, address_class, why in _TABLE
+    (ipaddress.ip_network(prefix), AddressClass(address_class), why) for prefix, address_class, why in ROWS
 )
 """Prefix, class and reason; the first prefix that holds an address speaks for it."""
 

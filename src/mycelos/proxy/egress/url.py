@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import ipaddress
 import re
+import struct
+import unicodedata
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, Literal
-from urllib.parse import quote, unquote_to_bytes
+from urllib.parse import quote, unquote, unquote_to_bytes
 
 import idna
 
@@ -40,6 +42,8 @@ _REFUSED_ESCAPES: Final = frozenset("./\\")
 _SEGMENT: Final = re.compile(r"(?:[A-Za-z0-9._~!$&'()*+,;=:@-]|%[0-9A-F]{2})*\Z", re.ASCII)
 _QUERY: Final = re.compile(r"(?:[A-Za-z0-9._~!$&'()*+,;=:@/?\[\]-]|%[0-9A-Fa-f]{2})*\Z", re.ASCII)
 _ENCODED_PLACEHOLDER: Final = re.compile(r"%7B(credential)%7D", re.IGNORECASE | re.ASCII)
+# Some servers cut away spaces, dots at an end, or all from a semicolon on, before they resolve dots; some decode twice.
+_STRUCTURE: Final = re.compile(r"[/\\]|%[0-9A-Fa-f]{2}|\A[ .]*\.[ .]*(?:;|\Z)", re.ASCII)
 _DOUBLE_ESCAPE: Final = re.compile(r"%25(?=[0-9A-Fa-f]{2})", re.ASCII)
 _ASCII_PRINTABLE: Final = "".join(map(chr, range(0x21, 0x7F)))
 
@@ -144,7 +148,7 @@ def _parse_authority(text: str, default_port: int) -> tuple[str, int, IpAddress 
             v6_address = ipaddress.IPv6Address(found["host"])
         except ValueError:
             raise UrlError(UrlPart.HOST, "an IPv6 address in the brackets") from None
-        return v6_address.compressed, port, v6_address
+        return _v6_text(v6_address), port, v6_address
     return parse_host(found["host"]), port, _v4_address(found["host"])
 
 
@@ -157,15 +161,44 @@ def parse_host(text: str) -> str:
     host = text.translate(_UPPER_TO_LOWER)
     if not host.isascii() or any(label.startswith("xn--") for label in host.split(".")):
         try:
-            host = idna.encode(host, strict=True, std3_rules=True).decode("ascii")
+            ascii_host = idna.encode(host, strict=True, std3_rules=True).decode("ascii")
         except (idna.IDNAError, UnicodeError):
             raise UrlError(UrlPart.HOST, "a name that IDNA 2008 allows") from None
+        if _in_older_idna(host) not in {ascii_host, None}:
+            raise UrlError(UrlPart.HOST, "letters that mean the same name in IDNA 2003 and IDNA 2008, or the xn-- form")
+        host = ascii_host
     labels = host.split(".")
     if len(host) > 253 or not all(map(_LABEL.match, labels)):
         raise UrlError(UrlPart.HOST, "labels of letters, digits and inner hyphens, joined by single dots")
     if _NUMBER_LABEL.match(labels[-1]) and _v4_address(host) is None:
         raise UrlError(UrlPart.HOST, "an IPv4 address as four decimal numbers without leading zeros, or a name")
     return host
+
+
+def is_address(host: str) -> bool:
+    """Whether a canonical host is an address: no name ends in a number or holds a colon."""
+    return ":" in host or _v4_address(host) is not None
+
+
+def _in_older_idna(host: str) -> str | None:
+    """The name as IDNA 2003 has it, where it has one: sharp s, final sigma and joiners lead to another host there."""
+    try:
+        return host.encode("idna").decode("ascii")
+    except UnicodeError:
+        return None
+
+
+def _v6_text(address: ipaddress.IPv6Address) -> str:
+    """Hexadecimal groups, the first longest run of zeros left out, never dotted (URL Standard, IPv6 serialiser).
+
+    What the standard library writes for an address that carries IPv4 changed in Python 3.13.
+    """
+    groups = [f"{group:x}" for group in struct.unpack("!8H", address.packed)]
+    runs = re.finditer(r"(?<![^:])0(?::0)+(?![^:])", text := ":".join(groups))
+    longest = max(runs, key=lambda run: len(run[0]), default=None)
+    if longest is None:
+        return text
+    return f"{text[: longest.start()].rstrip(':')}::{text[longest.end() :].lstrip(':')}"
 
 
 def _v4_address(host: str) -> ipaddress.IPv4Address | None:
@@ -197,13 +230,14 @@ def _parse_path(text: str) -> tuple[str, ...]:
         if not _SEGMENT.match(segment.replace(CREDENTIAL_PLACEHOLDER, "x")):
             raise UrlError(UrlPart.PATH, "unreserved characters, sub-delimiters or escapes; anything else escaped")
         if segment in {".", ".."}:
-            del segments[len(segments) - (segment == "..") :]
             if index == len(given) - 1:
-                segments.append("")
+                # The libraries disagree on whether a slash stays.
+                raise UrlError(UrlPart.PATH, "no dot segment at the end: a slash behind it, or what it stands for")
+            del segments[len(segments) - (segment == "..") :]
             continue
-        # Some servers drop what follows a semicolon before they resolve dots.
-        if segment.partition(";")[0] in {".", ".."}:
-            raise UrlError(UrlPart.PATH, "no dot segment with parameters")
+        # Look-alikes are one character to a server that unifies them (NFKC).
+        if _STRUCTURE.search(unicodedata.normalize("NFKC", unquote(segment))):
+            raise UrlError(UrlPart.PATH, "no dot segment with parameters or spaces, no look-alike of dots or slashes")
         segments.append(segment)
     if len(segments) > 1 and segments[0] == "":
         raise UrlError(UrlPart.PATH, "one slash at the beginning: two begin an authority for some servers")
@@ -221,6 +255,8 @@ def _normalise_escape(found: re.Match[str]) -> str:
 
 def _parse_query(text: str) -> str:
     query = quote(text, safe=_ASCII_PRINTABLE, encoding="utf-8")
-    if not _QUERY.match(query):
-        raise UrlError(UrlPart.QUERY, "unreserved characters, delimiters, brackets or escapes; anything else escaped")
+    if not _QUERY.match(query) or "%00" in query:
+        raise UrlError(
+            UrlPart.QUERY, "unreserved characters, delimiters, brackets or escapes; anything else escaped, no NUL"
+        )
     return query

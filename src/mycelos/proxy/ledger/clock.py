@@ -29,6 +29,19 @@ def read_clock() -> Moment:
     return Moment(time.time(), time.monotonic())
 
 
+def last_moment(at: str, now: Moment) -> Moment:
+    """What the first entry of a new life is measured against: ``now``, or ``at`` where that has not come yet.
+
+    ``at`` is the last entry's. How long nothing ran cannot be known, so only a step back shows here.
+    """
+    try:
+        wall = datetime.fromisoformat(at).timestamp()
+    except ValueError:
+        # Somebody has changed the row: what checks the tail says so.
+        return now
+    return Moment(max(wall, now.wall), now.monotonic)
+
+
 def step_between(earlier: Moment, later: Moment) -> float:
     """Seconds by which the time of day was moved between the two readings; 0.0 for less than `STEP_LIMIT`."""
     step = (later.wall - earlier.wall) - (later.monotonic - earlier.monotonic)

@@ -1,4 +1,4 @@
-"""The ledger's own SQLite file: its table, the triggers that keep it append-only, and how it is opened.
+"""The ledger's own SQLite file: its tables, the triggers that keep them append-only, and how it is opened.
 
 The triggers and the authorizer stop mistakes and a hijacked statement. Against somebody who can write to the file
 they stop nothing; that is what the chain and the remembered heads are for.
@@ -9,16 +9,26 @@ from __future__ import annotations
 import os
 import sqlite3
 import stat
+from collections import Counter
+from itertools import chain
 from typing import TYPE_CHECKING, Final
 
+from mycelos.configuration.plain_file import demand_plain_beside
 from mycelos.ledger.entry import COLUMNS
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
-SCHEMA_VERSION: Final = 1
+    from mycelos.ledger.entry import Entry
+
+SCHEMA_VERSION: Final = 2
 BUSY_TIMEOUT: Final = 5.0
 """Seconds to wait for a lock of a reader's checkpoint."""
+
+CHECKPOINT_PAGES: Final = 4000
+"""Pages of the write-ahead log (16 MiB) after which a commit copies them into the database, and whoever waits for this
+commit waits for that too. With SQLite's own 1000 this would happen to more than one append in a hundred of a flood."""
 
 TABLE: Final = """
 CREATE TABLE audit_events (
@@ -53,24 +63,85 @@ WHEN NEW.seq IS NOT (SELECT coalesce(max(seq), -1) + 1 FROM audit_events)
 BEGIN SELECT RAISE(ABORT, 'audit_events takes the next number only'); END
 """
 
-NO_UPDATE: Final = """
-CREATE TRIGGER audit_events_no_update BEFORE UPDATE ON audit_events
-BEGIN SELECT RAISE(ABORT, 'audit_events is append-only'); END
+_GUARD: Final = """
+CREATE TRIGGER {table}_no_{verb} BEFORE {action} ON {table}
+BEGIN SELECT RAISE(ABORT, '{table} is append-only'); END
 """
 
-NO_DELETE: Final = """
-CREATE TRIGGER audit_events_no_delete BEFORE DELETE ON audit_events
-BEGIN SELECT RAISE(ABORT, 'audit_events is append-only'); END
+TREE: Final = """
+CREATE TABLE tree_nodes (
+    level INTEGER NOT NULL,
+    place INTEGER NOT NULL,
+    hash BLOB NOT NULL,
+    PRIMARY KEY (level, place)
+) STRICT, WITHOUT ROWID
 """
 
-SCHEMA: Final = {
-    "audit_events": TABLE.strip(),
-    "audit_events_next_only": NEXT_ONLY.strip(),
-    "audit_events_no_update": NO_UPDATE.strip(),
-    "audit_events_no_delete": NO_DELETE.strip(),
-}
+TREE_NEXT_ONLY: Final = """
+CREATE TRIGGER tree_nodes_next_only BEFORE INSERT ON tree_nodes
+WHEN NEW.place IS NOT (SELECT coalesce(max(place), -1) + 1 FROM tree_nodes WHERE level = NEW.level)
+BEGIN SELECT RAISE(ABORT, 'tree_nodes takes the next place of its level only'); END
+"""
+
+# One row for each tile of 256 entries: the newest goes on until its tile is full.
+CHECKPOINTS: Final = """
+CREATE TABLE checkpoints (
+    tile INTEGER PRIMARY KEY,
+    size INTEGER NOT NULL,
+    note TEXT NOT NULL
+) STRICT
+"""
+
+CHECKPOINTS_NEWER_ONLY: Final = """
+CREATE TRIGGER checkpoints_newer_only BEFORE INSERT ON checkpoints
+WHEN NEW.tile IS NOT NEW.size >> 8 OR NEW.size <= coalesce((SELECT size FROM checkpoints ORDER BY tile DESC LIMIT 1), 0)
+BEGIN SELECT RAISE(ABORT, 'checkpoints takes a larger size only'); END
+"""
+
+CHECKPOINTS_NEWEST_GROWS: Final = """
+CREATE TRIGGER checkpoints_newest_grows BEFORE UPDATE ON checkpoints
+WHEN NEW.tile IS NOT OLD.tile OR NEW.tile IS NOT NEW.size >> 8
+    OR NEW.size <= (SELECT size FROM checkpoints ORDER BY tile DESC LIMIT 1)
+BEGIN SELECT RAISE(ABORT, 'only the newest row of checkpoints grows'); END
+"""
+
+
+def _guard(table: str, action: str) -> str:
+    return _GUARD.format(table=table, verb=action.lower(), action=action)
+
+
+_OBJECTS: Final = (
+    ("table", "audit_events", "audit_events", TABLE),
+    ("trigger", "audit_events_next_only", "audit_events", NEXT_ONLY),
+    ("trigger", "audit_events_no_update", "audit_events", _guard("audit_events", "UPDATE")),
+    ("trigger", "audit_events_no_delete", "audit_events", _guard("audit_events", "DELETE")),
+    ("table", "tree_nodes", "tree_nodes", TREE),
+    ("trigger", "tree_nodes_next_only", "tree_nodes", TREE_NEXT_ONLY),
+    ("trigger", "tree_nodes_no_update", "tree_nodes", _guard("tree_nodes", "UPDATE")),
+    ("trigger", "tree_nodes_no_delete", "tree_nodes", _guard("tree_nodes", "DELETE")),
+    ("table", "checkpoints", "checkpoints", CHECKPOINTS),
+    ("trigger", "checkpoints_newer_only", "checkpoints", CHECKPOINTS_NEWER_ONLY),
+    ("trigger", "checkpoints_newest_grows", "checkpoints", CHECKPOINTS_NEWEST_GROWS),
+    ("trigger", "checkpoints_no_delete", "checkpoints", _guard("checkpoints", "DELETE")),
+)
+
+SCHEMA: Final = {name: sql.strip() for _, name, _, sql in _OBJECTS}
+"""Every table and trigger by its name, in the order of their making."""
+
+_ROWS: Final = Counter((kind, name, table, sql.strip()) for kind, name, table, sql in _OBJECTS)
 
 INSERT: Final = f"INSERT INTO audit_events ({', '.join(COLUMNS)}) VALUES ({', '.join('?' * len(COLUMNS))})"  # noqa: S608 - names from code
+ROWS_AT_ONCE: Final = 64
+"""Entries in one statement: at the end of each, the writer's thread may have to wait for the event loop's."""
+INSERT_NODE: Final = "INSERT INTO tree_nodes (level, place, hash) VALUES (?, ?, ?)"
+KEEP_CHECKPOINT: Final = (
+    "INSERT INTO checkpoints (tile, size, note) VALUES (?, ?, ?) "
+    "ON CONFLICT (tile) DO UPDATE SET size = excluded.size, note = excluded.note"
+)
+NEWEST_CHECKPOINT: Final = "SELECT size, note FROM checkpoints ORDER BY tile DESC LIMIT 1"
+_NEWEST_WITHIN: Final = (
+    "SELECT size, note FROM checkpoints WHERE tile <= ? >> 8 AND size <= ? ORDER BY tile DESC LIMIT 1"
+)
 SELECT: Final = f"SELECT {', '.join(COLUMNS)} FROM audit_events"  # noqa: S608 - names from code
 
 _WRITER_MAY: Final = frozenset(
@@ -81,27 +152,65 @@ _WRITER_MAY: Final = frozenset(
         sqlite3.SQLITE_FUNCTION,
     }
 )
+_WRITER_CHANGES: Final = frozenset(
+    {
+        (sqlite3.SQLITE_INSERT, "audit_events"),
+        (sqlite3.SQLITE_INSERT, "tree_nodes"),
+        (sqlite3.SQLITE_INSERT, "checkpoints"),
+        # The newest row alone, and only to a larger size: its trigger says so.
+        (sqlite3.SQLITE_UPDATE, "checkpoints"),
+    }
+)
+_UNAVAILABLE: Final = frozenset(
+    {
+        sqlite3.SQLITE_BUSY,
+        sqlite3.SQLITE_CANTOPEN,
+        sqlite3.SQLITE_FULL,
+        sqlite3.SQLITE_IOERR,
+        sqlite3.SQLITE_LOCKED,
+        sqlite3.SQLITE_NOMEM,
+        sqlite3.SQLITE_PERM,
+    }
+)
+"""Codes of SQLite for what is not the file's own fault."""
 
 
 class LedgerError(Exception):
-    """The ledger's file cannot be used as it is. The text says what to do."""
+    """The ledger's file cannot be used as it is. The text says what to do.
+
+    ``way_out`` is the part of it that only a start may say, ``what`` the rest.
+    """
+
+    def __init__(self, what: str, way_out: str = "") -> None:
+        super().__init__(f"{what}. {way_out}" if way_out else what)
+        self.what = what
+
+
+class LedgerUnavailableError(LedgerError):
+    """It cannot be read at the moment, or by this user: nothing is said against what it holds."""
 
 
 def open_for_writing(path: Path) -> sqlite3.Connection:
-    """Open the ledger, creating it (mode 0600) where there is none. The connection can insert and select only.
+    """Open the ledger, creating it (mode 0600) where there is none. The connection can only append and select.
 
     Raises:
-        LedgerError: other people can read or write the file, it is not a regular file of ours, or its schema differs.
+        LedgerError: other people can read or write the file, it or a file of SQLite's beside it is not a regular file
+            of ours, or its schema differs.
         sqlite3.Error: the disk or the file refuses.
     """
     _make_private(path)
+    _demand_plain_beside(path)
     connection = sqlite3.connect(path, timeout=BUSY_TIMEOUT, isolation_level=None, check_same_thread=False)
     try:
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("PRAGMA synchronous=FULL")
         connection.execute("PRAGMA trusted_schema=OFF")
+        connection.execute(f"PRAGMA wal_autocheckpoint={CHECKPOINT_PAGES}")
         _create(connection)
         _check_schema(connection, path)
+    except UnicodeDecodeError as error:
+        connection.close()
+        raise _unreadable(path, error) from None
     except BaseException:
         connection.close()
         raise
@@ -113,11 +222,13 @@ def open_for_reading(path: Path) -> sqlite3.Connection:
     """Open the ledger read-only, whether the system runs or not.
 
     Raises:
+        LedgerUnavailableError: it lies there, and the system does not let it be read now.
         LedgerError: there is no ledger, or it is not one.
     """
     if not path.is_file():
         message = f"there is no ledger at {path}; it is made when the proxy first starts (mycelos serve)"
         raise LedgerError(message)
+    _demand_plain_beside(path)
     # A stopped system on a read-only medium has no write-ahead log and lets none be made.
     is_still = not path.with_name(path.name + "-wal").exists() and not os.access(path.parent, os.W_OK)
     uri = f"{path.absolute().as_uri()}?mode=ro{'&immutable=1' if is_still else ''}"
@@ -126,22 +237,74 @@ def open_for_reading(path: Path) -> sqlite3.Connection:
         connection = sqlite3.connect(uri, uri=True, timeout=BUSY_TIMEOUT, isolation_level=None, check_same_thread=False)
         connection.text_factory = _text
         connection.execute("SELECT seq FROM audit_events LIMIT 1").fetchone()
-    except sqlite3.Error as error:
+    except (sqlite3.Error, UnicodeDecodeError) as error:
         if connection is not None:
             connection.close()
-        message = f"{path} cannot be read as a ledger ({type(error).__name__}); keep the file as evidence"
-        raise LedgerError(message) from None
+        raise _unreadable(path, error) from None
     return connection
 
 
-def schema_faults(connection: sqlite3.Connection) -> list[str]:
-    """The names of tables, triggers and indexes that are not as `SCHEMA` says: missing, changed or added.
+def insert_entries(connection: sqlite3.Connection, entries: Sequence[Entry]) -> None:
+    """Write ``entries``, which follow each other, `ROWS_AT_ONCE` in a statement.
 
-    No name is passed over, SQLite's own neither: an index that leaves rows out would hide them from every filter.
+    Raises:
+        sqlite3.Error: the disk, the file or a trigger refuses.
     """
-    rows = connection.execute("SELECT name, sql FROM sqlite_master").fetchall()
-    found = {str(name): str(sql) for name, sql in rows}
-    return sorted(name for name in SCHEMA.keys() | found.keys() if SCHEMA.get(name) != found.get(name))
+    for start in range(0, len(entries), ROWS_AT_ONCE):
+        rows = entries[start : start + ROWS_AT_ONCE]
+        connection.execute(_insert_of(len(rows)), list(chain.from_iterable(rows)))
+
+
+def _insert_of(count: int) -> str:
+    _, _, row = INSERT.partition("VALUES ")
+    return INSERT + f", {row}" * (count - 1)
+
+
+def newest_checkpoint(connection: sqlite3.Connection, most: int | None = None) -> tuple[int, str] | None:
+    """Size and note of the newest checkpoint, of ``most`` entries at most; None where none was signed.
+
+    Raises:
+        LedgerError: the file is damaged: they are no number and no text.
+    """
+    if most is None:
+        row = connection.execute(NEWEST_CHECKPOINT).fetchone()
+    else:
+        row = connection.execute(_NEWEST_WITHIN, (most, most)).fetchone()
+    if row is None:
+        return None
+    size, note = row
+    if not isinstance(size, int) or not isinstance(note, str):
+        message = "the ledger is damaged: its newest checkpoint cannot be read; keep the file as evidence"
+        raise LedgerError(message)
+    return size, note
+
+
+def schema_faults(connection: sqlite3.Connection) -> list[str]:
+    """The names of tables, triggers and indexes that are not as `SCHEMA` says: missing, changed or added. The version.
+
+    No row is passed over, whatever its name: an index may have a trigger's, and one that leaves rows out would hide
+    them from every filter.
+    """
+    found = Counter(map(tuple, connection.execute("SELECT type, name, tbl_name, sql FROM sqlite_master")))
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    versions = set() if version == SCHEMA_VERSION else {f"version {version}"}
+    return sorted(versions | {str(name) for _, name, _, _ in (found - _ROWS) + (_ROWS - found)})
+
+
+def _demand_plain_beside(path: Path) -> None:
+    try:
+        demand_plain_beside(path)
+    except OSError as error:
+        message = f"{error.filename} is {error.strerror}, as SQLite's own are; move it away"
+        raise LedgerError(message) from None
+
+
+def _unreadable(path: Path, error: Exception) -> LedgerError:
+    if getattr(error, "sqlite_errorcode", 0) & 0xFF in _UNAVAILABLE:
+        why = getattr(error, "sqlite_errorname", "")
+        return LedgerUnavailableError(f"{path} cannot be read now ({why}); try again, as its owner")
+    # A damaged schema is quoted in SQLite's message, which then is no text that Python can read.
+    return LedgerError(f"{path} cannot be read as a ledger ({type(error).__name__}); keep the file as evidence")
 
 
 def _make_private(path: Path) -> None:
@@ -172,19 +335,18 @@ def _create(connection: sqlite3.Connection) -> None:
 
 
 def _check_schema(connection: sqlite3.Connection, path: Path) -> None:
-    (version,) = connection.execute("PRAGMA user_version").fetchone()
     faults = schema_faults(connection)
-    if version != SCHEMA_VERSION or faults:
-        what = ", ".join(faults) or f"version {version}"
+    if faults:
         message = (
-            f"{path}: the ledger's schema is not the one that this version writes ({what}); somebody changed it, or "
-            "another version made it. Keep the file as evidence, run mycelos db audit verify, then move it away"
+            f"{path}: the ledger's schema is not the one that this version writes ({', '.join(faults)}); somebody "
+            "changed it, or another version made it. Keep the file as evidence, run mycelos db audit verify, then move "
+            "it away"
         )
         raise LedgerError(message)
 
 
 def _authorize(action: int, table: str | None, _second: str | None, _database: str | None, _trigger: str | None) -> int:
-    if action in _WRITER_MAY or (action == sqlite3.SQLITE_INSERT and table == "audit_events"):
+    if action in _WRITER_MAY or (action, table) in _WRITER_CHANGES:
         return sqlite3.SQLITE_OK
     return sqlite3.SQLITE_DENY
 

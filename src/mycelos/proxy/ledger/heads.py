@@ -1,82 +1,122 @@
-"""Heads of the ledger that are remembered outside of it: by the gateway, and by the command line.
+"""Checkpoints that are remembered outside of the ledger: by the gateway, the command line, and the proxy itself.
 
-They are what makes a cut tail or a rewritten log show, so each lies in another folder than the ledger.
+They are what makes a cut tail, a rewritten log or an old copy show, so each lies in another folder than the ledger.
+Those in the user's state folder lie outside of the data folder too: a copy that is put back does not bring them along.
 """
 
 from __future__ import annotations
 
-import os
-import tempfile
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
 import msgspec
 
-from mycelos.ledger.chain import Head
+from mycelos.configuration.plain_file import read_plain_file, replace_plain_file
+from mycelos.ledger.verify import RememberedNote
 
 if TYPE_CHECKING:
     from mycelos.configuration.layout import DataLayout
+    from mycelos.ledger.verify import Evidence
 
 COMMAND_LINE: Final = "the command line"
 GATEWAY: Final = "the gateway"
+PROXY_OUTSIDE: Final = "the proxy, outside the data folder"
+COMMAND_LINE_OUTSIDE: Final = "the command line, outside the data folder"
 _SIZE_LIMIT: Final = 4096
 
 
-class _HeadFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    seq: Annotated[int, msgspec.Meta(ge=0)]
-    leaf_hash: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
+class _HeadFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    note: str
+    vault_generation: Annotated[int, msgspec.Meta(ge=0)] = 0
+
+
+@dataclass(frozen=True)
+class Outside:
+    """The files of one installation in the user's state folder."""
+
+    folder: Path
+
+    @property
+    def proxy(self) -> Path:
+        """What the running proxy writes, and at its start and stop."""
+        return self.folder / "proxy.json"
+
+    @property
+    def command_line(self) -> Path:
+        """What `mycelos db audit verify` writes."""
+        return self.folder / "command-line.json"
 
 
 @dataclass(frozen=True)
 class Remembered:
-    """Each keeper's head, and the keepers whose file is there but cannot be read as a head."""
+    """Each keeper's signed note and file, and the keepers whose file is there but cannot be read.
 
-    heads: dict[str, Head]
+    ``vault_generation`` is the highest that any of them remembers of the vault.
+    """
+
+    notes: dict[str, bytes]
     unreadable: tuple[str, ...]
+    paths: Mapping[str, Path] = field(default_factory=dict)
+    vault_generation: int = 0
+
+    @property
+    def evidence(self) -> dict[str, Evidence]:
+        """The notes as verification takes them: the gateway's may be what a hijacked gateway wrote."""
+        return {keeper: RememberedNote(note, keeper != GATEWAY) for keeper, note in self.notes.items()}
 
 
-def remembered_heads(layout: DataLayout) -> Remembered:
-    """What the gateway and the command line remember. Read it before the log: both only ever remember the past."""
-    heads: dict[str, Head] = {}
+def outside_of(layout: DataLayout, environ: Mapping[str, str], installation: str | None) -> Outside | None:
+    """Where ``installation`` is remembered outside of its data folder; None where there is no such place."""
+    folder = None if installation is None else layout.heads_outside(environ, installation)
+    return None if folder is None else Outside(folder)
+
+
+def remembered_heads(layout: DataLayout, outside: Outside | None = None) -> Remembered:
+    """What every keeper remembers. Read it before the log: all of them only ever remember the past."""
+    paths = {COMMAND_LINE: layout.command_line_head, GATEWAY: layout.gateway_head}
+    if outside is not None:
+        paths |= {PROXY_OUTSIDE: outside.proxy, COMMAND_LINE_OUTSIDE: outside.command_line}
+    notes: dict[str, bytes] = {}
     unreadable: list[str] = []
-    for keeper, path in ((COMMAND_LINE, layout.command_line_head), (GATEWAY, layout.gateway_head)):
+    generation = 0
+    for keeper, path in paths.items():
         try:
-            head = _read(path)
-        except (OSError, msgspec.DecodeError):
+            found = _read(path)
+        except (OSError, UnicodeError, msgspec.DecodeError):
             unreadable.append(keeper)
         else:
-            if head is not None:
-                heads[keeper] = head
-    return Remembered(heads, tuple(unreadable))
+            if found is not None:
+                notes[keeper] = found.note.encode()
+                generation = max(generation, 0 if keeper == GATEWAY else found.vault_generation)
+    return Remembered(notes, tuple(unreadable), paths, generation)
 
 
-def remember(path: Path, head: Head) -> None:
-    """Write ``head`` so that a crash leaves the old one or the new one, mode 0600.
+def remember(path: Path, note: str, vault_generation: int = 0) -> None:
+    """Write the signed ``note`` so that a crash leaves the old one or the new one, mode 0600.
 
     Raises:
         OSError: the file cannot be written.
     """
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    data = msgspec.json.encode(_HeadFile(seq=head.seq, leaf_hash=head.leaf_hash)) + b"\n"
-    # mkstemp makes the file with mode 0600.
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(descriptor, "wb") as stream:
-            stream.write(data)
-            stream.flush()
-            os.fsync(stream.fileno())
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+    replace_plain_file(path, msgspec.json.encode(_HeadFile(note, vault_generation)) + b"\n")
 
 
-def _read(path: Path) -> Head | None:
+def forget_inside(layout: DataLayout) -> None:
+    """Remove what gateway and command line remember inside the data folder: for an old copy adopted on purpose.
+
+    What is remembered outside stays: an adopted copy has a new name, and is a stranger there.
+
+    Raises:
+        OSError: a file cannot be removed.
+    """
+    for path in (layout.command_line_head, layout.gateway_head):
+        path.unlink(missing_ok=True)
+
+
+def _read(path: Path) -> _HeadFile | None:
     try:
-        with path.open("rb") as stream:
-            data = stream.read(_SIZE_LIMIT)
+        data = read_plain_file(path, _SIZE_LIMIT)
     except FileNotFoundError:
         return None
-    found = msgspec.json.decode(data, type=_HeadFile)
-    return Head(found.seq, found.leaf_hash)
+    return msgspec.json.decode(data, type=_HeadFile)

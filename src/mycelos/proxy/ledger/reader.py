@@ -3,53 +3,102 @@
 from __future__ import annotations
 
 import sqlite3
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Self
+from itertools import islice
+from typing import TYPE_CHECKING, Final, Self, TypedDict
 
 from mycelos.ledger.entry import EntryError, entry_from_row
-from mycelos.ledger.events import SUSPICIOUS
-from mycelos.proxy.ledger.database import SELECT, LedgerError, open_for_reading, schema_faults
+from mycelos.ledger.events import KNOWN, OUTSIDE, SUSPICIOUS
+from mycelos.ledger.items import interleaved
+from mycelos.proxy.ledger.database import SELECT, LedgerError, newest_checkpoint, open_for_reading, schema_faults
+from mycelos.proxy.ledger.stored_tree import STORED_LEVELS, StoredTree
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
     from types import TracebackType
 
     from mycelos.ledger.entry import Entry
+    from mycelos.ledger.events import Event
+    from mycelos.ledger.walk import StoredNodes
 
+_ROWS: Final = f"{SELECT} ORDER BY seq"
+_NODES: Final = "SELECT place, hash FROM tree_nodes WHERE level = ? ORDER BY place"
 READ_LIMIT: Final = 10_000
 """Entries in one answer, at most."""
 
 
+# What came of a request has its host as the subject, as its intent does; a refusal has it among its details. A row
+# that was written past the ledger may hold anything there, and must not end the search.
+HOST: Final = (
+    "CASE event WHEN 'proxy.http_request' THEN subject "
+    "ELSE CASE WHEN json_valid(details) THEN coalesce(json_extract(details, '$.host'), '') ELSE '' END END"
+)
+"""SQL for the host that an entry is about, empty where it is about none."""
+
+
+class Wanted(TypedDict, total=False):
+    """The fields of `Filter`."""
+
+    before: int | None
+    suspicious: bool
+    outside: bool
+    since: str | None
+    event: str | None
+    agent: str | None
+    run: str | None
+    outcome: str | None
+    host: str | None
+    source: str | None
+
+
 @dataclass(frozen=True)
 class Filter:
-    """Which entries are wanted. Empty means any; ``since`` is RFC 3339 in UTC as entries have it."""
+    """Which entries are wanted. Empty means any; ``since`` is RFC 3339 in UTC as entries have it.
 
+    ``before`` is a place, itself left out; ``outside`` means what left the machine; ``source`` is one of `SOURCES`.
+    """
+
+    before: int | None = None
     suspicious: bool = False
+    outside: bool = False
     since: str | None = None
     event: str | None = None
     agent: str | None = None
     run: str | None = None
+    outcome: str | None = None
+    host: str | None = None
+    source: str | None = None
 
     def clauses(self) -> tuple[list[str], list[object]]:
         """SQL conditions and their values."""
         conditions: list[str] = []
         values: list[object] = []
-        if self.suspicious:
-            names = sorted(event.value for event in SUSPICIOUS)
-            conditions.append(f"event IN ({', '.join('?' * len(names))})")
-            values += names
+        for is_wanted, events in ((self.suspicious, SUSPICIOUS), (self.outside, OUTSIDE)):
+            if is_wanted:
+                conditions.append(f"event IN ({', '.join('?' * len(events))})")
+                values += sorted(event.value for event in events)
         if self.event is not None:
             # ``auth`` means every event of that area.
             conditions.append("(event = ? OR substr(event, 1, ?) = ?)")
             values += [self.event, len(self.event) + 1, f"{self.event}."]
-        for column, value in (("agent", self.agent), ("run", self.run)):
+        if self.source in {"known", "claimed"}:
+            conditions.append(f"source {'' if self.source == 'known' else 'NOT '}IN ({', '.join('?' * len(KNOWN))})")
+            values += sorted(source.value for source in KNOWN)
+        compared = (
+            ("seq < ?", self.before),
+            ("agent = ?", self.agent),
+            ("run = ?", self.run),
+            ("outcome = ?", self.outcome),
+            ("at >= ?", self.since),
+            ("source = ?", None if self.source in {"known", "claimed"} else self.source),
+            (f"{HOST} = ?", self.host),
+        )
+        for condition, value in compared:
             if value is not None:
-                conditions.append(f"{column} = ?")
+                conditions.append(condition)
                 values.append(value)
-        if self.since is not None:
-            conditions.append("at >= ?")
-            values.append(self.since)
         return conditions, values
 
 
@@ -85,11 +134,109 @@ class LedgerReader:
         where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
         return self._entries(f"{SELECT}{where} ORDER BY seq DESC LIMIT ?", [*values, _capped(limit)])[::-1]
 
+    def count(self, wanted: Filter) -> int:
+        """How many entries match."""
+        conditions, values = wanted.clauses()
+        if not conditions:
+            return self.last() + 1
+        try:
+            found = self._connection.execute(
+                f"SELECT count(*) FROM audit_events WHERE {' AND '.join(conditions)}",  # noqa: S608 - from code
+                values,
+            ).fetchone()
+        except sqlite3.Error:
+            message = f"{self._path} cannot be counted; run mycelos db audit verify"
+            raise LedgerError(message) from None
+        return int(found[0])
+
     def after(self, seq: int, limit: int, wanted: Filter = Filter()) -> list[Entry]:
         """The first ``limit`` entries after ``seq`` that match, in order."""
         conditions, values = wanted.clauses()
         where = " AND ".join(["seq > ?", *conditions])
         return self._entries(f"{SELECT} WHERE {where} ORDER BY seq LIMIT ?", [seq, *values, _capped(limit)])
+
+    def oldest(self, event: Event) -> Entry | None:
+        """The first entry of ``event``, or None."""
+        found = self._entries(f"{SELECT} WHERE event = ? ORDER BY seq LIMIT 1", [event.value])
+        return found[0] if found else None
+
+    def every(self, events: Iterable[str]) -> list[Entry]:
+        """All entries of rare ``events``, in order."""
+        names: list[object] = [*sorted(events)]
+        return self._entries(f"{SELECT} WHERE event IN ({', '.join('?' * len(names))}) ORDER BY seq", names)
+
+    @property
+    def tree(self) -> StoredTree:
+        """The tree as it lies in the file."""
+        return StoredTree(self._connection)
+
+    def misplaced_checkpoint(self) -> int | None:
+        """The size of a checkpoint that is not in the row of its tile; None where all are."""
+        row = self._connection.execute("SELECT size FROM checkpoints WHERE tile IS NOT size >> 8 LIMIT 1").fetchone()
+        return None if row is None else int(row[0])
+
+    def newest_checkpoint(self, most: int | None = None) -> tuple[int, str] | None:
+        """Size and note of the newest checkpoint, of ``most`` entries at most; None where none was signed."""
+        return newest_checkpoint(self._connection, most)
+
+    def last(self) -> int:
+        """The place of the newest entry, -1 where there is none."""
+        found = self.newest(1)
+        return found[0].seq if found else -1
+
+    def newest_holding(self, field: str, sources: Sequence[str]) -> Entry | None:
+        """The newest entry of these sources whose details hold ``field``, or None."""
+        # The name with its quotes and colon: inside a text of the details the quotes are escaped.
+        where = f"WHERE source IN ({', '.join('?' * len(sources))}) AND instr(details, ?) > 0"
+        found = self._entries(f"{SELECT} {where} ORDER BY seq DESC LIMIT 1", [*sources, f'"{field}":'])
+        return found[0] if found else None
+
+    @contextmanager
+    def snapshot(self) -> Iterator[None]:
+        """Inside the block everything is read as it was at its first reading, whatever is written meanwhile."""
+        self._connection.execute("BEGIN")
+        try:
+            yield
+        finally:
+            self._connection.execute("ROLLBACK")
+
+    def checkpoints(self) -> list[tuple[int, str]]:
+        """Size and note of each checkpoint that is kept, the smallest first.
+
+        Raises:
+            LedgerError: the file is damaged below the level of rows.
+        """
+        try:
+            found = self._connection.execute("SELECT size, note FROM checkpoints ORDER BY size").fetchall()
+        except sqlite3.Error:
+            found = [()]
+        if not all(tuple(map(type, row)) == (int, str) for row in found):
+            message = f"{self._path} is damaged: its checkpoints cannot be read"
+            raise LedgerError(message) from None
+        return found
+
+    def items(self, last_signed: bytes | None = None) -> Iterator[Sequence[object] | bytes]:
+        """Every row, and each checkpoint after the last row that it covers: what verification walks.
+
+        ``last_signed`` is the note of the file beside the database.
+
+        Raises:
+            LedgerError: the file is damaged below the level of rows.
+        """
+        notes = ((size, note.encode("utf-8", "surrogateescape")) for size, note in self.checkpoints())
+        return interleaved(self.rows(), notes, last_signed)
+
+    def stored_nodes(self) -> StoredNodes:
+        """The stored tree, level by level: what verification holds against the entries of the same `snapshot`.
+
+        Raises:
+            LedgerError: the file is damaged there.
+        """
+        try:
+            return {level: self._connection.execute(_NODES, (level,)).fetchall() for level in STORED_LEVELS}
+        except sqlite3.Error:
+            message = f"{self._path} is damaged: its tree cannot be read"
+            raise LedgerError(message) from None
 
     def rows(self) -> Iterator[Sequence[object]]:
         """Every row from the first, unchecked: what verification walks.
@@ -99,7 +246,7 @@ class LedgerReader:
         """
         count = 0
         try:
-            for row in self._connection.execute(f"{SELECT} ORDER BY seq"):
+            for row in self._plain_rows():
                 yield row
                 count += 1
             # Keys inside the tree can be bent so that a search misses rows that this walk has met.
@@ -114,6 +261,21 @@ class LedgerReader:
     def schema_faults(self) -> list[str]:
         """Tables and triggers that are missing, changed or added."""
         return schema_faults(self._connection)
+
+    def _plain_rows(self) -> Iterator[Sequence[object]]:
+        """Every row. Text is read as text; only where it is none, byte by byte from there on, which takes longer."""
+        count, tolerant = 0, self._connection.text_factory
+        self._connection.text_factory = str
+        try:
+            for row in self._connection.execute(_ROWS):
+                yield row
+                count += 1
+        except sqlite3.OperationalError:
+            self._connection.text_factory = tolerant
+            # From the first anew: where keys were bent, a search would find others than this walk.
+            yield from islice(self._connection.execute(_ROWS), count, None)
+        finally:
+            self._connection.text_factory = tolerant
 
     def _entries(self, statement: str, values: list[object]) -> list[Entry]:
         try:

@@ -5,32 +5,46 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import hmac
-from dataclasses import dataclass, field
+import time
+from collections import deque
+from operator import attrgetter
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Final, NoReturn, TypedDict
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypedDict
 
 from mycelos.ledger.entry import Entry, EntryError, Phase, make_draft
-from mycelos.ledger.events import EVENTS, Event, Source
-from mycelos.ledger.verify import Verification, verify
+from mycelos.ledger.events import EVENTS, UNSIGNED, Event, Source
+from mycelos.ledger.signed_note import VerifierKey
+from mycelos.proxy.ledger.keys import LedgerKeys, origin_of
+from mycelos.proxy.ledger.limits import LimitedError
 from mycelos.proxy.ledger.queue import Append, QueueFullError
-from mycelos.proxy.ledger.reader import Filter, LedgerReader
 from mycelos.proxy.ledger.recovery import Recovery, examine
-from mycelos.proxy.ledger.writer import LedgerWriter, Results, WriteError
+from mycelos.proxy.ledger.refusals import invalid, not_claimable, too_large, unavailable
+from mycelos.proxy.ledger.signed_end import demand_signed_end, demand_unused
+from mycelos.proxy.ledger.verification import verify_ledger
+from mycelos.proxy.ledger.view import LedgerView
+from mycelos.proxy.ledger.writer import LedgerWriter, Result, Results, WriteError
 from mycelos.wire.audit import AppendReceipt
 from mycelos.wire.identifiers import DEFAULT_TENANT
-from mycelos.wire.problems import ProblemCode, Refusal
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
     from pathlib import Path
     from typing import Unpack
 
     from mycelos.ledger.chain import Head
     from mycelos.ledger.entry import Draft
+    from mycelos.ledger.verify import Evidence, Verification
     from mycelos.proxy.ledger.clock import Moment
     from mycelos.wire.audit import AppendRequest
 
-MAC_KEY_LENGTH: Final = 32
+
+IN_A_ROUND: Final = 16
+"""How many of a group are answered in the first round of the event loop; then it depends on what rounds take."""
+
+MOST_IN_A_ROUND: Final = 512
+
+ROUND: Final = 0.002
+"""Seconds that a round of answers and of what they set off may take, about."""
 
 
 class About(TypedDict, total=False):
@@ -51,39 +65,80 @@ class About(TypedDict, total=False):
     details: Mapping[str, Any] | None
 
 
-@dataclass(frozen=True)
-class Receipt:
+class Receipt(NamedTuple):
     """An entry that is on disk: its place in the log, its hash in hex, and whom and what it is about."""
 
     seq: int
     leaf_hash: str
     event: Event
-    subjects: Mapping[str, str] = field(repr=False)
+    subjects: Mapping[str, str]
+
+    @classmethod
+    def of(cls, entry: Entry, event: Event) -> Receipt:
+        """The receipt of ``entry``."""
+        subjects = MappingProxyType(dict(zip(_SUBJECTS, _subjects(entry), strict=True)))
+        return cls(entry.seq, entry.leaf_hash, event, subjects)
 
 
-class Recorder:
+class Recorder(LedgerView):
     """The one way onto the record. Open it with `open`; each method raises `Refusal` where nothing can be written."""
 
     def __init__(self, path: Path, clock: Callable[[], Moment] | None) -> None:
+        super().__init__(path)
         self._loop = asyncio.get_running_loop()
-        self._path = path
-        self._mac_key: bytes | None = None
+        self._keys: LedgerKeys | None = None
+        self._origin: str | None = None
+        self._admit: Callable[[Sequence[Draft]], None] | None = None
+        self._in_a_round = IN_A_ROUND
         self._writer = LedgerWriter(path, self._deliver) if clock is None else LedgerWriter(path, self._deliver, clock)
 
     @classmethod
-    async def open(cls, path: Path, clock: Callable[[], Moment] | None = None) -> Recorder:
-        """Open the ledger at ``path``, check its tail, and record the intents that a crash left without an outcome.
+    async def open(
+        cls,
+        path: Path,
+        clock: Callable[[], Moment] | None = None,
+        check: Callable[[Recovery], None] | None = None,
+        keys: Callable[[], LedgerKeys] | None = None,
+        *,
+        adopt: bool = False,
+    ) -> Recorder:
+        """Open the ledger at ``path``, check its end, and record the intents that a crash left without an outcome.
+
+        Args:
+            path: the database; it is made where there is none.
+            clock: the time.
+            check: sees what the last process left before any entry is written; what it raises ends the opening.
+            keys: gives the vault's, once all else was found sound. Without them nothing is signed, and a log that
+                was signed takes only what `UNSIGNED` lists.
+            adopt: take an old copy for what it is (`mycelos backup adopt`).
 
         Raises:
-            LedgerError: the file is not sound or not private; the text says what to do.
-            sqlite3.Error: the disk refuses.
-            Refusal: the unresolved intents cannot be written.
+            LedgerError: the file is not sound or not private, its end is not the one that was signed, or the vault's
+                key is not the one that the log names; the text says what to do.
+            sqlite3.Error, OSError: the disk refuses.
+            Refusal: the first entries cannot be written.
         """
         recorder = cls(path, clock)
         try:
             recovery = await asyncio.to_thread(examine, path)
+            if check is not None:
+                await asyncio.to_thread(check, recovery)
+            named = await asyncio.to_thread(lambda: demand_signed_end(path, adopt=adopt))
+            recorder._origin = None if named is None else named.origin
+            if keys is not None:
+                if named is None and not adopt:
+                    await asyncio.to_thread(demand_unused, path)
+                used = await asyncio.to_thread(keys)
+                if named is not None:
+                    named.demand_accepted(used.public_key)
+                recorder.use(used)
             recorder._writer.start()
-            await recorder._settle(recovery)
+            if recorder._keys is not None and named is None:
+                details = recorder._keys.declaration()
+                await recorder.fact(Event.LEDGER_CHECKPOINT, outcome="ok", details=details)
+            if recorder._keys is not None or named is None:
+                # Without the key they would stand there unsigned: the next start that has it finds them again.
+                await recorder._settle(recovery)
         except BaseException:
             recorder._writer.close()
             raise
@@ -94,20 +149,38 @@ class Recorder:
         """The newest entry that is on disk."""
         return self._writer.head
 
-    def set_mac_key(self, key: bytes) -> None:
-        """Give the key under which digests of arguments are kept. Until then an entry with one is refused.
+    @property
+    def checkpoint(self) -> str | None:
+        """The newest checkpoint that was signed, as a note; None where none was."""
+        return self._writer.checkpoint
 
-        Raises:
-            ValueError: the key is not 32 bytes.
-        """
-        if len(key) != MAC_KEY_LENGTH:
-            message = f"the key must be {MAC_KEY_LENGTH} bytes"
-            raise ValueError(message)
-        self._mac_key = key
+    @property
+    def key(self) -> VerifierKey | None:
+        """The key that signs now; None where nothing is signed."""
+        if self._keys is None or self._origin is None:
+            return None
+        return VerifierKey(self._origin, self._keys.public_key)
+
+    def use(self, keys: LedgerKeys) -> None:
+        """Sign and keep digests with ``keys`` from now on; the change stands in the log before."""
+        if self._origin is None:
+            self._origin = origin_of(keys.public_key)
+        self._keys = keys
+        self._writer.sign_with(VerifierKey(self._origin, keys.public_key), keys.sign)
+
+    def limit_by(self, admit: Callable[[Sequence[Draft]], None]) -> None:
+        """Show ``admit`` everything before it is queued; what it raises refuses it."""
+        self._admit = admit
 
     async def fact(self, event: Event, **about: Unpack[About]) -> Receipt:
         """Record something that has happened. Durable when it returns."""
         return await self._append(self._own_draft(event, Phase.FACT, None, about))
+
+    def note(self, event: Event, **about: Unpack[About]) -> asyncio.Future[Receipt]:
+        """Queue something that has happened, where nobody can wait for it."""
+        future = self._append(self._own_draft(event, Phase.FACT, None, about))
+        future.add_done_callback(_look_at)
+        return future
 
     async def intent(self, event: Event, **about: Unpack[About]) -> Receipt:
         """Record what is about to happen. Durable when it returns; only then may the effect start."""
@@ -127,12 +200,16 @@ class Recorder:
         future.add_done_callback(_look_at)
         return future
 
-    async def append_claimed(self, request: AppendRequest) -> AppendReceipt:
+    async def append_claimed(
+        self, request: AppendRequest, judge: Callable[[Draft], Awaitable[None]] | None = None
+    ) -> AppendReceipt:
         """The gateway's door: the source is ``gateway`` whatever the body says.
+
+        ``judge`` is shown the entry as it would be written, once it is known to be one; what it raises refuses it.
 
         Raises:
             Refusal: `forbidden` for an event of another source, `invalid_request` for one that does not fit,
-                `audit_unavailable` where nothing can be written.
+                `audit_unavailable` where nothing can be written, and what ``judge`` raises.
         """
         event = _claimable(request.event)
         phase = Phase(request.phase)
@@ -152,34 +229,15 @@ class Recorder:
         try:
             draft = self._draft(event, phase, request.intent_seq, about)
         except EntryError as error:
-            _refuse_invalid(str(error))
+            raise invalid(str(error)) from None
+        if judge is not None:
+            await judge(draft)
         receipt = await self._append(draft)
-        return AppendReceipt(seq=receipt.seq, leaf_hash=receipt.leaf_hash, checkpoint=None)
+        return AppendReceipt(seq=receipt.seq, leaf_hash=receipt.leaf_hash, checkpoint=self._writer.checkpoint)
 
-    async def events(
-        self,
-        *,
-        after: int | None = None,
-        limit: int = 100,
-        suspicious: bool = False,
-        since: str | None = None,
-        event: str | None = None,
-        agent: str | None = None,
-        run: str | None = None,
-    ) -> list[Entry]:
-        """Entries in the order of the log: the first ``limit`` after ``after``, or else the newest ``limit``.
-
-        ``since`` is RFC 3339 in UTC; ``event`` a name or an area. Works while nothing can be written.
-
-        Raises:
-            LedgerError: the file cannot be read as a ledger.
-        """
-        wanted = Filter(suspicious=suspicious, since=since, event=event, agent=agent, run=run)
-        return await asyncio.to_thread(self._read, after, limit, wanted)
-
-    async def verify(self, remembered: Mapping[str, Head]) -> Verification:
+    async def verify(self, remembered: Mapping[str, Evidence]) -> Verification:
         """Walk the whole log; one that does not hold is itself put on record."""
-        result = await asyncio.to_thread(self._verify, remembered)
+        result = (await asyncio.to_thread(verify_ledger, self._path, remembered)).result
         if result.fault is not None:
             await self.fact(
                 Event.LEDGER_VERIFY_FAILED,
@@ -205,91 +263,95 @@ class Recorder:
         return self._draft(event, phase, intent_seq, about)
 
     def _draft(self, event: Event, phase: Phase, intent_seq: int | None, about: About) -> Draft:
-        texts = {name: about.get(name, "") for name in _TEXTS}
-        args_mac = self._mac(about.get("args_digest"))
+        args_mac = self._mac(about.pop("args_digest", None))
         return make_draft(
             event,
             phase,
             tenant=DEFAULT_TENANT,
             intent_seq=intent_seq,
             args_mac=args_mac,
-            details=about.get("details"),
-            **texts,  # type: ignore[arg-type]  # each is a text of About
+            **about,  # type: ignore[misc]  # without the digest these are its own names
         )
 
     def _mac(self, digest: str | None) -> str | None:
         if digest is None:
             return None
-        if self._mac_key is None:
-            _refuse_unavailable("the key for digests of arguments is not there")
-        return hmac.new(self._mac_key, bytes.fromhex(digest), hashlib.sha256).hexdigest()
+        if self._keys is None:
+            raise unavailable(_NO_KEY)
+        return hmac.new(self._keys.mac_key, bytes.fromhex(digest), hashlib.sha256).hexdigest()
 
     def _append(self, draft: Draft) -> asyncio.Future[Receipt]:
+        return self._submit((draft,))
+
+    def _submit(self, drafts: tuple[Draft, ...]) -> asyncio.Future[Receipt]:
+        """Queue ``drafts``, which belong together; the future gives the receipt of the first."""
         future: asyncio.Future[Receipt] = self._loop.create_future()
-
-        def hand_over(done: asyncio.Future[list[Entry]]) -> None:
-            if future.cancelled():
-                return
-            error = done.exception()
-            if error is not None:
-                future.set_exception(error)
-                return
-            (entry,) = done.result()
-            future.set_result(_receipt(entry))
-
-        self._submit((draft,)).add_done_callback(hand_over)
-        return future
-
-    def _submit(self, drafts: tuple[Draft, ...]) -> asyncio.Future[list[Entry]]:
-        future: asyncio.Future[list[Entry]] = self._loop.create_future()
+        if self._origin is not None and self._keys is None and any(draft.event not in UNSIGNED for draft in drafts):
+            future.set_exception(unavailable(_NO_KEY))
+            return future
         try:
+            if self._admit is not None:
+                self._admit(drafts)
             self._writer.submit(Append(drafts, future))
+        except LimitedError as limited:
+            future.set_exception(limited)
+            if limited.report:
+                details = {"code": limited.problem.code.value, "count": limited.report}
+                _ = self.note(Event.LEDGER_LIMITED, subject=limited.source.value, outcome="refused", details=details)
         except QueueFullError:
-            future.set_exception(_unavailable("too much waits to be recorded"))
+            future.set_exception(unavailable("too much waits to be recorded"))
         return future
 
     def _deliver(self, results: Results) -> None:
         # On the writer's thread: one wake-up of the loop for the whole group.
-        self._loop.call_soon_threadsafe(_resolve, results)
+        self._loop.call_soon_threadsafe(self._resolve, results)
 
-    def _read(self, after: int | None, limit: int, wanted: Filter) -> list[Entry]:
-        with LedgerReader(self._path) as reader:
-            return reader.newest(limit, wanted) if after is None else reader.after(after, limit, wanted)
+    def _resolve(self, results: Results) -> None:
+        """Answer the operator, then the others, so many in a round: each goes on to work of its own."""
+        first: Results = []
+        others: deque[tuple[Append, Result]] = deque()
+        for append, result in results:
+            (first if append.drafts[0].source is Source.OPERATOR else others).append((append, result))
+        _answer(first)
+        self._resolve_some(others)
 
-    def _verify(self, remembered: Mapping[str, Head]) -> Verification:
-        with LedgerReader(self._path) as reader:
-            return verify(reader.rows(), remembered)
+    def _resolve_some(self, results: deque[tuple[Append, Result]]) -> None:
+        began = time.monotonic()
+        _answer([results.popleft() for _ in range(min(self._in_a_round, len(results)))])
+        # Behind all that has just been set off.
+        self._loop.call_soon(self._go_on, results, began)
+
+    def _go_on(self, results: deque[tuple[Append, Result]], began: float) -> None:
+        if time.monotonic() - began > ROUND:
+            self._in_a_round = max(1, self._in_a_round // 2)
+        elif results:
+            self._in_a_round = min(MOST_IN_A_ROUND, self._in_a_round * 2)
+        if results:
+            self._resolve_some(results)
 
     async def _check_claimed_intent(self, seq: int | None, event: Event) -> None:
-        found = None if seq is None else await asyncio.to_thread(self._entry, seq)
+        found = None if seq is None else await self.entry(seq)
         if found is None or (found.phase, found.source, found.event) != (Phase.INTENT, Source.GATEWAY, event):
-            _refuse_invalid(f"intent_seq does not name an intent of {event.value} by the gateway")
-
-    def _entry(self, seq: int) -> Entry | None:
-        with LedgerReader(self._path) as reader:
-            return reader.entry(seq)
+            detail = f"intent_seq does not name an intent of {event.value} by the gateway"
+            raise invalid(detail)
 
 
+_NO_KEY: Final = "the vault's key for the ledger is not there"
 _SUBJECTS: Final = ("principal", "actor", "run", "agent", "subject")
-_TEXTS: Final = (*_SUBJECTS, "outcome", "reason")
+_subjects = attrgetter(*_SUBJECTS)
 
 
-def _receipt(entry: Entry) -> Receipt:
-    subjects = MappingProxyType({name: getattr(entry, name) for name in _SUBJECTS})
-    return Receipt(entry.seq, entry.leaf_hash, Event(entry.event), subjects)
-
-
-def _resolve(results: Results) -> None:
+def _answer(results: Results) -> None:
     for append, result in results:
         future = append.waiter
         if not isinstance(future, asyncio.Future) or future.done():
             continue
         if isinstance(result, WriteError):
-            future.set_exception(_unavailable(str(result)))
+            future.set_exception(unavailable(str(result)))
         elif isinstance(result, EntryError):
-            future.set_exception(_too_large(str(result)))
+            future.set_exception(too_large(str(result)))
         else:
-            future.set_result(result)
+            future.set_result(Receipt.of(result[0], append.drafts[0].event))
 
 
 def _look_at(future: asyncio.Future[Receipt]) -> None:
@@ -302,33 +364,8 @@ def _claimable(name: str) -> Event:
     try:
         event = Event(name)
     except ValueError:
-        _refuse_invalid("event is not one that the ledger knows")
+        detail = "event is not one that the ledger knows"
+        raise invalid(detail) from None
     if EVENTS[event].source is not Source.GATEWAY:
-        raise Refusal(
-            ProblemCode.FORBIDDEN,
-            f"{event.value} is not an event that the gateway may record",
-            "Record only events whose source is the gateway; mycelos.ledger.events lists them.",
-        )
+        raise not_claimable(event.value)
     return event
-
-
-def _unavailable(detail: str) -> Refusal:
-    return Refusal(
-        ProblemCode.AUDIT_UNAVAILABLE,
-        f"Nothing is done that cannot be recorded: {detail}",
-        "Check the disk and the proxy's log, then try again; mycelos doctor shows what is wrong.",
-    )
-
-
-def _too_large(detail: str) -> Refusal:
-    return Refusal(ProblemCode.TOO_LARGE, detail, "Record a digest of large content instead of the content.")
-
-
-def _refuse_unavailable(detail: str) -> NoReturn:
-    raise _unavailable(detail)
-
-
-def _refuse_invalid(detail: str) -> NoReturn:
-    raise Refusal(
-        ProblemCode.INVALID_REQUEST, detail, "Correct the entry; mycelos.ledger.events lists what each event holds."
-    )

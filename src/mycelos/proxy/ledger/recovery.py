@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -9,15 +10,42 @@ from mycelos.ledger.chain import EMPTY, Head
 from mycelos.ledger.entry import Draft, Entry, Phase, entry_from_row, make_draft
 from mycelos.ledger.events import Event
 from mycelos.ledger.verify import tail_fault
-from mycelos.proxy.ledger.database import SELECT, LedgerError, open_for_reading
+from mycelos.proxy.ledger.database import SELECT, LedgerError, newest_checkpoint, open_for_reading
+from mycelos.wire.identifiers import DEFAULT_TENANT
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterator
     from pathlib import Path
 
+_ALL: Final = 2**62
 TAIL: Final = 1000
 """Entries at the end whose links are checked at each start; the whole log is for ``mycelos db audit verify``."""
+
+EACH: Final = 1000
+"""Intents without an outcome that are told one by one, the newest of each source. Older ones are told together: a
+gateway can leave any number of them open, and no number of them may keep the proxy from starting."""
+
+
+@dataclass
+class Others:
+    """Further intents of one source, between two numbers."""
+
+    source: str
+    last: int
+    first: int = 0
+    count: int = 0
+
+    def draft(self) -> Draft:
+        """The one entry for all of them."""
+        return make_draft(
+            Event.INTENT_UNRESOLVED,
+            Phase.FACT,
+            tenant=DEFAULT_TENANT,
+            subject=self.source,
+            outcome="unknown",
+            reason="too many for an entry each",
+            details={"count": self.count, "first_seq": self.first, "last_seq": self.last},
+        )
 
 
 @dataclass(frozen=True)
@@ -26,10 +54,11 @@ class Recovery:
 
     head: Head
     unresolved: tuple[Entry, ...]
+    others: tuple[Others, ...] = ()
 
     def drafts(self) -> tuple[Draft, ...]:
         """One `intent.unresolved` for each, to be written together before anything else."""
-        return tuple(
+        return tuple(others.draft() for others in self.others) + tuple(
             make_draft(
                 Event.INTENT_UNRESOLVED,
                 Phase.FACT,
@@ -57,7 +86,7 @@ def examine(path: Path) -> Recovery:
     connection = open_for_reading(path)
     try:
         head = _check_tail(connection, path)
-        return Recovery(head, tuple(_unresolved(connection)))
+        return Recovery(head, *_unresolved(connection))
     finally:
         connection.close()
 
@@ -71,32 +100,60 @@ def _check_tail(connection: sqlite3.Connection, path: Path) -> Head:
         before = Head(anchor.seq, anchor.leaf_hash)
     fault, head = tail_fault(rows, before)
     if fault is not None:
-        message = (
-            f"the ledger does not hold at entry {fault.seq}: {fault.what}. Nothing is done without a sound ledger. "
-            f"Run mycelos db audit verify; keep {path} as evidence under another name, then start again"
+        message = f"the ledger does not hold at entry {fault.seq}: {fault.what}"
+        way_out = (
+            "Nothing is done without a sound ledger. Run mycelos db audit verify; "
+            f"keep {path} as evidence; to go on without it: mycelos backup adopt"
         )
-        raise LedgerError(message)
+        raise LedgerError(message, way_out)
     return head
 
 
-def _unresolved(connection: sqlite3.Connection) -> list[Entry]:
+def _unresolved(connection: sqlite3.Connection) -> tuple[tuple[Entry, ...], tuple[Others, ...]]:
     # Earlier epochs were settled by the start that followed them: their findings are the first entries of the next.
     resolved: set[tuple[int, str]] = set()
-    intents: list[Entry] = []
-    for entry in _last_epoch(connection):
-        if entry.phase == Phase.OUTCOME and entry.intent_seq is not None:
-            resolved.add((entry.intent_seq, entry.source))
-        elif entry.phase == Phase.INTENT and (entry.seq, entry.source) not in resolved:
-            # An outcome settles an intent of its own source only.
-            intents.append(entry)
-    return intents[::-1]
+    intents: list[int] = []
+    found: Counter[str] = Counter()
+    others: dict[str, Others] = {}
+    # Facts, and all columns but these, are left to the database: a life may have millions of entries.
+    for seq, phase, source, intent_seq in connection.execute(
+        "SELECT seq, phase, source, intent_seq FROM audit_events "
+        "WHERE seq >= ? AND phase IN ('intent', 'outcome') ORDER BY seq DESC",
+        (_last_epoch(connection),),
+    ):
+        if phase == Phase.OUTCOME:
+            resolved.add((intent_seq, source))
+        # An outcome settles an intent of its own source only.
+        elif (seq, source) in resolved:
+            resolved.remove((seq, source))
+        elif found[source] < EACH:
+            found[source] += 1
+            intents.append(seq)
+        else:
+            more = others.setdefault(source, Others(source, seq))
+            more.first, more.count = seq, more.count + 1
+    entries = (connection.execute(f"{SELECT} WHERE seq = ?", (seq,)).fetchone() for seq in reversed(intents))
+    return tuple(map(entry_from_row, entries)), tuple(others.values())
 
 
-def _last_epoch(connection: sqlite3.Connection) -> Iterator[Entry]:
-    epoch = None
-    for row in connection.execute(f"{SELECT} ORDER BY seq DESC"):
-        entry = entry_from_row(row)
-        epoch = entry.epoch if epoch is None else epoch
-        if entry.epoch != epoch:
-            return
-        yield entry
+def _last_epoch(connection: sqlite3.Connection) -> int:
+    """The number of the first entry of the newest epoch that was signed, or else of the newest at all.
+
+    Epochs only grow, so that it is found by halving. What commands have added since without a key stands behind it.
+    """
+    signed = newest_checkpoint(connection)
+    newest = connection.execute(
+        "SELECT seq, epoch FROM audit_events WHERE seq < ? ORDER BY seq DESC LIMIT 1", (signed[0] if signed else _ALL,)
+    ).fetchone()
+    if newest is None:
+        return 0
+    low, high = 0, newest[0]
+    while low < high:
+        middle = (low + high) // 2
+        found = connection.execute("SELECT epoch FROM audit_events WHERE seq = ?", (middle,)).fetchone()
+        # A row that is missing is verification's to tell; here it is looked for further back.
+        if found is not None and found[0] < newest[1]:
+            low = middle + 1
+        else:
+            high = middle
+    return int(low)

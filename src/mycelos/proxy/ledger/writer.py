@@ -1,4 +1,4 @@
-"""The one writer: a thread that takes whatever waits, writes it in one transaction with one fsync, and says so.
+"""The one writer: a thread that takes whatever waits, writes and signs it in one transaction, and says so.
 
 It groups what waits and never waits to group. When a group cannot be written, every append in it is refused, and the
 next group tries again with a fresh connection: the writer recovers when the disk does.
@@ -11,21 +11,33 @@ import threading
 from typing import TYPE_CHECKING, Final
 
 from mycelos.ledger.chain import EMPTY, Head, seal
+from mycelos.ledger.checkpoint import Checkpoint
 from mycelos.ledger.entry import EntryError, Phase, make_draft
 from mycelos.ledger.events import Event
-from mycelos.proxy.ledger.clock import Moment, read_clock, step_between
-from mycelos.proxy.ledger.database import INSERT, LedgerError, open_for_writing
+from mycelos.ledger.merkle import Frontier
+from mycelos.proxy.ledger.clock import Moment, last_moment, read_clock, step_between
+from mycelos.proxy.ledger.database import (
+    INSERT_NODE,
+    KEEP_CHECKPOINT,
+    LedgerError,
+    insert_entries,
+    newest_checkpoint,
+    open_for_writing,
+)
+from mycelos.proxy.ledger.last_signed import LastSigned
 from mycelos.proxy.ledger.queue import Append, AppendQueue
+from mycelos.proxy.ledger.stored_tree import STORED_LEVELS, TILE_HEIGHT, StoredTree
 from mycelos.wire.identifiers import DEFAULT_TENANT
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from mycelos.ledger.entry import Entry
+    from mycelos.ledger.entry import Draft, Entry
+    from mycelos.ledger.signed_note import Sign, VerifierKey
 
 _LAST: Final = "SELECT seq, leaf_hash FROM audit_events ORDER BY seq DESC LIMIT 1"
-_LAST_EPOCH: Final = "SELECT epoch FROM audit_events ORDER BY seq DESC LIMIT 1"
+_LAST_LIFE: Final = "SELECT epoch, at FROM audit_events ORDER BY seq DESC LIMIT 1"
 
 
 class WriteError(Exception):
@@ -52,13 +64,20 @@ class LedgerWriter:
         self._clock = clock
         self._queue = AppendQueue()
         self._connection: sqlite3.Connection | None = open_for_writing(path)
+        self._last_signed: LastSigned
         self._identity = self._file_identity()
         self._head = self._read_head(self._connection)
+        self._tree = Frontier.of(self._head.seq + 1, StoredTree(self._connection).node)
+        self._signer: tuple[VerifierKey, Sign] | None = None
+        found = newest_checkpoint(self._connection)
+        self._checkpoint = None if found is None else found[1]
         # After a commit that failed, the log may end here as well: the error can come after the data.
         self._maybe_head = self._head
-        row = self._connection.execute(_LAST_EPOCH).fetchone()
+        row = self._connection.execute(_LAST_LIFE).fetchone()
         self._epoch = int(row[0]) + 1 if row else 0
-        self._began = self._last_moment = clock()
+        self._began = clock()
+        # While nothing ran, the time of day may have been set back.
+        self._last_moment = last_moment(row[1], self._began) if row else self._began
         self._thread = threading.Thread(target=self._run, name="ledger-writer", daemon=True)
 
     @property
@@ -71,8 +90,23 @@ class LedgerWriter:
         """The newest entry that is on disk."""
         return self._head
 
+    @property
+    def checkpoint(self) -> str | None:
+        """The newest signed checkpoint, which is on disk; None where none was ever signed."""
+        return self._checkpoint
+
+    def sign_with(self, key: VerifierKey, sign: Sign) -> None:
+        """Sign each group from the next one on. ``key`` bears the log's origin as its name."""
+        self._signer = (key, sign)
+
     def start(self) -> None:
-        """Begin to write."""
+        """Begin to write.
+
+        Raises:
+            OSError: the file of the last signed checkpoint cannot be made or written.
+        """
+        # Not earlier: it would make the file, and that it is gone would not show.
+        self._last_signed = LastSigned.open(self._path)
         self._thread.start()
 
     def submit(self, append: Append) -> None:
@@ -88,12 +122,13 @@ class LedgerWriter:
         self._queue.close()
         if self._thread.ident is not None:
             self._thread.join()
+            self._last_signed.close()
         self._disconnect()
 
     def _run(self) -> None:
         group: list[Append] = []
         try:
-            while group := self._queue.take_all():
+            while group := self._queue.take_group():
                 try:
                     results = self._write(group)
                 except (WriteError, LedgerError, sqlite3.Error, OSError) as error:
@@ -105,48 +140,63 @@ class LedgerWriter:
         finally:
             # Should this thread ever die of something unforeseen, nobody is left waiting for it.
             self._queue.close()
-            left = group + self._queue.take_all()
+            left = list(group)
+            while more := self._queue.take_group():
+                left += more
             if left:
                 self._deliver([(append, WriteError("the ledger's writer has ended")) for append in left])
 
     def _write(self, group: list[Append]) -> Results:
         connection = self._connect()
         moment = self._clock()
-        entries, head = self._record_step(moment)
+        at, mono = moment.at, round((moment.monotonic - self._began.monotonic) * 1_000_000)
+        entries, head = _sealed(self._step_drafts(moment), self._head, self._epoch, at, mono)
         results: Results = []
         for append in group:
             try:
-                sealed, head = self._seal(append, head, moment)
+                sealed, head = _sealed(append.drafts, head, self._epoch, at, mono)
             except EntryError as error:
                 results.append((append, error))
             else:
                 entries += sealed
                 results.append((append, sealed))
         if entries:
-            self._maybe_head = head
-            connection.execute("BEGIN IMMEDIATE")
-            connection.executemany(INSERT, entries)
-            connection.execute("COMMIT")
-            self._head = head
+            self._commit(connection, entries, head)
         self._last_moment = moment
         return results
 
-    def _record_step(self, moment: Moment) -> tuple[list[Entry], Head]:
+    def _commit(self, connection: sqlite3.Connection, entries: list[Entry], head: Head) -> None:
+        tree = self._tree.copy()
+        size = tree.size
+        levels = tree.extend([bytes.fromhex(entry.leaf_hash) for entry in entries])
+        self._maybe_head = head
+        connection.execute("BEGIN IMMEDIATE")
+        insert_entries(connection, entries)
+        for level in STORED_LEVELS.intersection(range(len(levels))):
+            nodes = [(level, place, found) for place, found in enumerate(levels[level], size >> level)]
+            connection.executemany(INSERT_NODE, nodes)
+        note = self._sign(tree)
+        if note is not None:
+            connection.execute(KEEP_CHECKPOINT, (tree.size >> TILE_HEIGHT, tree.size, note))
+        connection.execute("COMMIT")
+        if note is not None:
+            # After the commit, so that it is never ahead of the tree, and before anybody hears of the group.
+            self._last_signed.write(note)
+            self._checkpoint = note
+        self._head, self._tree = head, tree
+
+    def _sign(self, tree: Frontier) -> str | None:
+        if self._signer is None:
+            return None
+        key, _ = self._signer
+        return str(Checkpoint(key.name, tree.size, tree.root()).signed([self._signer]))
+
+    def _step_drafts(self, moment: Moment) -> tuple[Draft, ...]:
         step = step_between(self._last_moment, moment)
         if not step:
-            return [], self._head
+            return ()
         details = {"step_ms": round(step * 1000)}
-        draft = make_draft(Event.CLOCK_STEPPED, Phase.FACT, tenant=DEFAULT_TENANT, details=details)
-        return self._seal(Append((draft,), None), self._head, moment)
-
-    def _seal(self, append: Append, head: Head, moment: Moment) -> tuple[list[Entry], Head]:
-        mono = round((moment.monotonic - self._began.monotonic) * 1_000_000)
-        sealed = []
-        for draft in append.drafts:
-            entry = seal(draft, head, self._epoch, moment.at, mono)
-            head = Head(entry.seq, entry.leaf_hash)
-            sealed.append(entry)
-        return sealed, head
+        return (make_draft(Event.CLOCK_STEPPED, Phase.FACT, tenant=DEFAULT_TENANT, details=details),)
 
     def _connect(self) -> sqlite3.Connection:
         if self._file_identity() != self._identity:
@@ -159,6 +209,7 @@ class LedgerWriter:
                 connection.close()
                 message = "somebody else wrote to it; stop the system and run mycelos db audit verify"
                 raise WriteError(message)
+            self._tree = Frontier.of(found.seq + 1, StoredTree(connection).node)
             self._head = found
             self._connection = connection
         return self._connection
@@ -176,6 +227,15 @@ class LedgerWriter:
     def _read_head(connection: sqlite3.Connection) -> Head:
         row = connection.execute(_LAST).fetchone()
         return Head(int(row[0]), str(row[1])) if row else EMPTY
+
+
+def _sealed(drafts: tuple[Draft, ...], head: Head, epoch: int, at: str, mono: int) -> tuple[list[Entry], Head]:
+    sealed = []
+    for draft in drafts:
+        entry = seal(draft, head, epoch, at, mono)
+        head = Head(entry.seq, entry.leaf_hash)
+        sealed.append(entry)
+    return sealed, head
 
 
 def _plain(error: Exception) -> str:

@@ -21,17 +21,31 @@ def make_config(connection: sa.Connection | None = None) -> Config:
     return config
 
 
+def demand_known(path: Path, revision: str | None) -> str:
+    """The revision of the file at ``path``, which this code can bring up to date.
+
+    Raises:
+        VaultError: it cannot; nothing is changed.
+    """
+    known = {script.revision for script in ScriptDirectory.from_config(make_config()).walk_revisions()}
+    if revision is None or revision not in known:
+        raise VaultError(
+            detail=f"The vault {path} has the revision {revision!r}, which this Mycelos does not know.",
+            next_step="Run the Mycelos that wrote it, or a newer one.",
+        )
+    return revision
+
+
+def make_at(connection: sa.Connection, revision: str) -> None:
+    """Make the tables of ``revision`` where there are none."""
+    command.upgrade(make_config(connection), revision)
+
+
 def upgrade(connection: sa.Connection, path: Path, revision: str | None) -> None:
     """Bring the tables at ``revision`` to the newest one, inside the transaction of ``connection``.
 
     Raises:
         VaultError: this code does not know ``revision``; nothing is changed.
     """
-    config = make_config(connection)
-    known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
-    if revision not in known:
-        raise VaultError(
-            detail=f"The vault {path} has the revision {revision!r}, which this Mycelos does not know.",
-            next_step="Run the Mycelos that wrote it, or a newer one.",
-        )
-    command.upgrade(config, "head")
+    demand_known(path, revision)
+    command.upgrade(make_config(connection), "head")

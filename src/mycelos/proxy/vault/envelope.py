@@ -15,12 +15,12 @@ from functools import cached_property
 from typing import Final
 
 import msgspec
-import rfc8785
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, hmac
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
+from mycelos.ledger.canonical import canonical
 from mycelos.wire.binding import Binding
 
 Randomness = Callable[[int], bytes]
@@ -123,7 +123,7 @@ class SlotKeys:
 
 
 def make_slot(
-    master_key: bytes, tenant_id: str, kid: str, created_at: str, randomness: Randomness
+    master_key: bytes | bytearray, tenant_id: str, kid: str, created_at: str, randomness: Randomness
 ) -> tuple[KeySlot, SlotKeys]:
     """A new slot with a new random root, and its keys."""
     root = bytearray(randomness(KEY_LENGTH))
@@ -135,14 +135,14 @@ def make_slot(
     return KeySlot(kid, tenant_id, KDF, wrapped, created_at, None), keys
 
 
-def slot_cipher(master_key: bytes, kid: str) -> AESGCM:
+def slot_cipher(master_key: bytes | bytearray, kid: str) -> AESGCM:
     """The cipher that wraps the root of slot ``kid``."""
     return AESGCM(_derive(master_key, _SLOT_LABEL + b"\x00" + kid.encode("ascii")))
 
 
 def slot_associated_data(tenant_id: str, kid: str, created_at: str) -> bytes:
     """What the wrap of a root binds."""
-    return rfc8785.dumps({
+    return canonical({
         "format": "mycelos/key-slot/1", "kdf": KDF, "kid": kid, "tenant": tenant_id, "created_at": created_at,
     })  # fmt: skip
 
@@ -158,7 +158,7 @@ def seal_record(
         tenant_id=tenant_id, record_id=record_id, version=version, service=service, label=label, bindings=bindings
     )
     payload = nonce + AESGCM(data_key).encrypt(nonce, secret, associated)
-    wrapped = _wrap(keys, wrap_associated_data(keys.kid, tenant_id, record_id, version), data_key, randomness)
+    wrapped = wrap(keys, wrap_associated_data(keys.kid, tenant_id, record_id, version), data_key, randomness)
     data_key[:] = bytes(len(data_key))
     return SealedRecord(tenant_id, record_id, version, service, label, bindings, keys.kid, wrapped, payload)
 
@@ -166,7 +166,7 @@ def seal_record(
 def make_wrapped_key(keys: SlotKeys, *, tenant_id: str, key_id: str, name: str, randomness: Randomness) -> WrappedKey:
     """A new random 32-byte key with a name, wrapped."""
     value = bytearray(randomness(KEY_LENGTH))
-    wrapped = _wrap(keys, named_key_associated_data(keys.kid, tenant_id, key_id, name), value, randomness)
+    wrapped = wrap(keys, named_key_associated_data(keys.kid, tenant_id, key_id, name), value, randomness)
     value[:] = bytes(len(value))
     return WrappedKey(tenant_id, key_id, name, keys.kid, wrapped)
 
@@ -175,8 +175,8 @@ def payload_associated_data(
     *, tenant_id: str, record_id: str, version: int, service: str, label: str, bindings: str
 ) -> bytes:
     """What a payload binds. No key id: changing the master key rewraps data keys and never seals again."""
-    metadata = rfc8785.dumps({"service": service, "label": label, "bindings": json.loads(bindings)})
-    return rfc8785.dumps({
+    metadata = canonical({"service": service, "label": label, "bindings": json.loads(bindings)})
+    return canonical({
         "format": "mycelos/credential/1", "tenant": tenant_id, "record": record_id, "version": version,
         "metadata": hashlib.sha256(metadata).hexdigest(),
     })  # fmt: skip
@@ -184,30 +184,31 @@ def payload_associated_data(
 
 def wrap_associated_data(kid: str, tenant_id: str, record_id: str, version: int) -> bytes:
     """What the wrap of a data key binds."""
-    return rfc8785.dumps({
+    return canonical({
         "format": "mycelos/data-key/1", "kid": kid, "tenant": tenant_id, "record": record_id, "version": version,
     })  # fmt: skip
 
 
 def named_key_associated_data(kid: str, tenant_id: str, key_id: str, name: str) -> bytes:
     """What the wrap of a long-lived key binds."""
-    return rfc8785.dumps({
+    return canonical({
         "format": "mycelos/wrapped-key/1", "kid": kid, "tenant": tenant_id, "record": key_id, "name": name,
     })  # fmt: skip
 
 
 def canonical_bindings(bindings: tuple[Binding, ...]) -> str:
     """The stored form of bindings: one JSON text for one meaning."""
-    return rfc8785.dumps(msgspec.to_builtins(bindings)).decode("utf-8")
+    return canonical(msgspec.to_builtins(bindings)).decode("utf-8")
 
 
-def _wrap(keys: SlotKeys, associated: bytes, value: bytearray, randomness: Randomness) -> bytes:
+def wrap(keys: SlotKeys, associated: bytes, value: bytearray, randomness: Randomness) -> bytes:
+    """``value`` under the key-encryption key of a slot, whose wraps are counted by whoever writes it down."""
     nonce = randomness(NONCE_LENGTH)
     return nonce + keys.key_encryption.encrypt(nonce, value, associated)
 
 
 def _row_form(table: str, columns: Mapping[str, str | int | None]) -> bytes:
-    return rfc8785.dumps({"format": "mycelos/row/1", "table": table, "columns": dict(columns)})
+    return canonical({"format": "mycelos/row/1", "table": table, "columns": dict(columns)})
 
 
 def _derive(key: bytes | bytearray, label: bytes) -> bytes:

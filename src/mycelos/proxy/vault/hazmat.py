@@ -7,8 +7,9 @@ writes it to a socket. What is promised is that nothing here keeps a reference; 
 from __future__ import annotations
 
 import hmac
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from types import TracebackType
 from typing import Final, NoReturn, Self
 
@@ -134,13 +135,24 @@ def open_wrapped_key(keys: SlotKeys, wrapped: WrappedKey) -> Secret:
     return Secret(_decrypt(keys.key_encryption, wrapped.wrapped_key, associated))
 
 
-def reseal(keys: SlotKeys, record: SealedRecord, *, label: str, bindings: str, randomness: Randomness) -> SealedRecord:
+def reseal(
+    keys: SlotKeys,
+    record: SealedRecord,
+    *,
+    label: str,
+    bindings: str,
+    check: Callable[[bytearray], None],
+    randomness: Randomness,
+) -> SealedRecord:
     """The next version of ``record``: the same secret under another label and other bindings.
+
+    ``check`` is shown the secret, keeps nothing of it, and raises where it cannot be under these bindings.
 
     Raises:
         SealBrokenError: ``record`` does not open.
     """
     with open_record(keys, record) as secret:
+        check(secret._buffer)  # noqa: SLF001 - the buffer itself, so that no copy is made
         return envelope.seal_record(
             keys,
             tenant_id=record.tenant_id,
@@ -152,6 +164,40 @@ def reseal(keys: SlotKeys, record: SealedRecord, *, label: str, bindings: str, r
             secret=secret._buffer,  # noqa: SLF001 - the buffer itself, so that no copy is made
             randomness=randomness,
         )
+
+
+def rewrap_record(old: SlotKeys, new: SlotKeys, record: SealedRecord, randomness: Randomness) -> SealedRecord:
+    """``record`` with its data key under the keys of another slot. What is sealed under the data key stays as it is.
+
+    Raises:
+        SealBrokenError: its data key does not open under ``old``.
+    """
+    if record.kid != old.kid:
+        raise SealBrokenError
+    whose = (record.tenant_id, record.record_id, record.version)
+    wrapped = _rewrap(
+        (old, record.wrapped_key, envelope.wrap_associated_data(old.kid, *whose)),
+        (new, envelope.wrap_associated_data(new.kid, *whose)),
+        randomness,
+    )
+    return replace(record, kid=new.kid, wrapped_key=wrapped)
+
+
+def rewrap_key(old: SlotKeys, new: SlotKeys, wrapped: WrappedKey, randomness: Randomness) -> WrappedKey:
+    """A long-lived key under the keys of another slot.
+
+    Raises:
+        SealBrokenError: it does not open under ``old``.
+    """
+    if wrapped.kid != old.kid:
+        raise SealBrokenError
+    whose = (wrapped.tenant_id, wrapped.key_id, wrapped.name)
+    again = _rewrap(
+        (old, wrapped.wrapped_key, envelope.named_key_associated_data(old.kid, *whose)),
+        (new, envelope.named_key_associated_data(new.kid, *whose)),
+        randomness,
+    )
+    return replace(wrapped, kid=new.kid, wrapped_key=again)
 
 
 @contextmanager
@@ -169,6 +215,15 @@ def open_all(keys: SlotKeys, records: list[SealedRecord]) -> Iterator[list[Secre
     finally:
         for secret in secrets:
             secret.destroy()
+
+
+def _rewrap(here: tuple[SlotKeys, bytes, bytes], there: tuple[SlotKeys, bytes], randomness: Randomness) -> bytes:
+    (old, wrapped, opened_with), (new, sealed_with) = here, there
+    key = _decrypt(old.key_encryption, wrapped, opened_with)
+    try:
+        return envelope.wrap(new, sealed_with, key, randomness)
+    finally:
+        _wipe(key)
 
 
 def _decrypt(cipher: AESGCM, sealed: bytes, associated: bytes) -> bytearray:

@@ -38,7 +38,8 @@ def load_master_key(layout: DataLayout, from_environment: bytes | None) -> bytes
     if from_environment is not None and from_file is not None and not hmac.compare_digest(from_environment, from_file):
         raise VaultError(
             detail=f"MYCELOS_MASTER_KEY and {layout.master_key} are two different keys.",
-            next_step="Keep the one that made this vault.",
+            next_step="After a rotation of the key the file holds the new one: take MYCELOS_MASTER_KEY out of the "
+            "environment. Else keep the one that made this vault.",
         )
     key = from_environment or from_file
     if key is None or len(key) != KEY_LENGTH:
@@ -86,28 +87,39 @@ def create_master_key(layout: DataLayout, randomness: Callable[[int], bytes] = o
     if _has_vault(layout):
         raise VaultError(
             detail=f"There is already a vault in {layout.proxy}; a new key could not open it.",
-            next_step=f"Restore {path} from where you keep it, or move the vault away.",
+            next_step=f"Restore {path} from where you keep it. Without it the credentials in this vault are lost: "
+            f"only if you give them up, move {layout.vault} away and start anew.",
         )
     layout.root.mkdir(mode=0o700, parents=True, exist_ok=True)
     draft = path.with_name(f"{path.name}.{secrets.token_hex(8)}.new")
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
-        try:
-            os.fchmod(descriptor, 0o600)
-            os.write(descriptor, base64.b64encode(randomness(KEY_LENGTH)) + b"\n")
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-        # A link, unlike a rename, never replaces: of two that start at once, one keeps its key and one is told.
-        os.link(draft, path)
+        write_key_file(path, draft, randomness(KEY_LENGTH))
     except FileExistsError:
         raise VaultError(
             detail=f"There is already a key in {path}; it stays as it is.", next_step="Nothing needs to be done."
         ) from None
+    return path
+
+
+def write_key_file(path: Path, draft: Path, key: bytes | bytearray) -> None:
+    """Put ``key`` into ``path``, a file that must not be there, whole or not at all; durable when it returns.
+
+    Raises:
+        FileExistsError: ``path`` or ``draft`` is there.
+        OSError: the disk refuses; there is no ``path``.
+    """
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        with os.fdopen(descriptor, "wb") as stream:
+            os.fchmod(descriptor, 0o600)
+            stream.write(base64.b64encode(key) + b"\n")
+            stream.flush()
+            os.fsync(descriptor)
+        # A link, unlike a rename, never replaces: of two that start at once, one keeps its key and one is told.
+        os.link(draft, path)
     finally:
         draft.unlink()
-    _sync_folder(layout.root)
-    return path
+    sync_folder(path.parent)
 
 
 def _has_vault(layout: DataLayout) -> bool:
@@ -132,7 +144,8 @@ def _demand_owner_only(path: Path, status: os.stat_result) -> None:
         )
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
+    """Make durable which names are in ``folder``."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import msgspec
 import sqlalchemy as sa
 
-from mycelos.proxy.database import CREDENTIAL_VERSIONS, CREDENTIALS, KEY_SLOTS
-from mycelos.proxy.vault.envelope import WRAP_LIMIT, SealedRecord, SlotKeys
+from mycelos.proxy.changes import change_one, remove_all
+from mycelos.proxy.tables import CREDENTIAL_VERSIONS, CREDENTIALS, KEY_SLOTS
+from mycelos.proxy.vault import hazmat
+from mycelos.proxy.vault.envelope import WRAP_LIMIT, Randomness, SealedRecord, SlotKeys
 from mycelos.wire.binding import Binding
 from mycelos.wire.problems import ProblemCode, Refusal
 
@@ -28,6 +30,8 @@ class Credential:
     created_at: str
     changed_at: str
     last_used_at: str | None
+    parked_at: str | None = None
+    """When a restore brought it back; None once the operator has confirmed it. Nothing uses it until then."""
 
 
 @dataclass(frozen=True)
@@ -40,15 +44,19 @@ class Stored:
 
 @dataclass
 class Contents:
-    """Every record of a vault by its service; ``damaged`` maps those that do not verify to their ids."""
+    """Every record of a vault by its service; ``damaged`` maps those that do not verify to their ids.
 
+    ``keys`` are those that open the records: whoever reads takes both at once, so that no rotation comes between.
+    """
+
+    keys: SlotKeys
     records: dict[str, Stored] = field(default_factory=dict)
     damaged: dict[str, str] = field(default_factory=dict)
 
 
 def read_records(connection: sa.Connection, keys: SlotKeys) -> Contents:
     """Read every record and check the MAC of its row. A row that does not verify is named, never used."""
-    contents = Contents()
+    contents = Contents(keys)
     rows = connection.execute(
         sa.select(
             CREDENTIALS,
@@ -81,7 +89,8 @@ def read_records(connection: sa.Connection, keys: SlotKeys) -> Contents:
 def insert_record(connection: sa.Connection, keys: SlotKeys, sealed: SealedRecord, now: str) -> Stored:
     """Write a new credential."""
     credential = _describe(sealed, created_at=now, changed_at=now, last_used_at=None)
-    connection.execute(
+    change_one(
+        connection,
         CREDENTIALS.insert().values(
             id=sealed.record_id,
             tenant_id=sealed.tenant_id,
@@ -91,7 +100,7 @@ def insert_record(connection: sa.Connection, keys: SlotKeys, sealed: SealedRecor
             last_used_at=None,
             kid=keys.kid,
             row_mac=_row_mac(keys, sealed, created_at=now, changed_at=now),
-        )
+        ),
     )
     _insert_version(connection, keys, sealed, now)
     return Stored(credential, sealed)
@@ -101,24 +110,93 @@ def replace_record(
     connection: sa.Connection, keys: SlotKeys, old: Credential, sealed: SealedRecord, now: str
 ) -> Stored:
     """Write the next version of ``old`` and remove the one before: a superseded secret is kept nowhere."""
-    connection.execute(
+    change_one(
+        connection,
         CREDENTIALS.update()
         .where(CREDENTIALS.c.id == old.id)
         .values(
             version=sealed.version,
             kid=keys.kid,
-            row_mac=_row_mac(keys, sealed, created_at=old.created_at, changed_at=now),
-        )
+            row_mac=_row_mac(keys, sealed, created_at=old.created_at, changed_at=now, parked_at=old.parked_at),
+        ),
     )
-    connection.execute(CREDENTIAL_VERSIONS.delete().where(CREDENTIAL_VERSIONS.c.credential_id == old.id))
+    remove_all(connection, CREDENTIAL_VERSIONS, CREDENTIAL_VERSIONS.c.credential_id == old.id)
     _insert_version(connection, keys, sealed, now)
-    described = _describe(sealed, created_at=old.created_at, changed_at=now, last_used_at=old.last_used_at)
+    described = _describe(
+        sealed, created_at=old.created_at, changed_at=now, last_used_at=old.last_used_at, parked_at=old.parked_at
+    )
     return Stored(described, sealed)
+
+
+def write_parked(connection: sa.Connection, keys: SlotKeys, stored: Stored, parked_at: str | None) -> Stored:
+    """Park a credential since ``parked_at``, or confirm it with None."""
+    old = stored.credential
+    mac = _row_mac(keys, stored.sealed, created_at=old.created_at, changed_at=old.changed_at, parked_at=parked_at)
+    change_one(
+        connection,
+        CREDENTIALS.update().where(CREDENTIALS.c.id == old.id).values(parked_at=parked_at, kid=keys.kid, row_mac=mac),
+    )
+    return Stored(replace(old, parked_at=parked_at), stored.sealed)
+
+
+def park_all(connection: sa.Connection, keys: SlotKeys, parked_at: str) -> list[Credential]:
+    """Park every credential that verifies and is not parked yet; those that are parked now."""
+    stored = [one for one in read_records(connection, keys).records.values() if one.credential.parked_at is None]
+    return [write_parked(connection, keys, one, parked_at).credential for one in stored]
 
 
 def delete_record(connection: sa.Connection, record_id: str) -> None:
     """Remove a credential and what was sealed for it. Its id is never used again."""
-    connection.execute(CREDENTIALS.delete().where(CREDENTIALS.c.id == record_id))
+    change_one(connection, CREDENTIALS.delete().where(CREDENTIALS.c.id == record_id))
+
+
+def rewrap_records(connection: sa.Connection, contents: Contents, new: SlotKeys, randomness: Randomness) -> None:
+    """Put every record of ``contents`` under ``new``: data key and MAC. No payload is touched.
+
+    Raises:
+        SealBrokenError: a data key does not open.
+    """
+    again = [
+        Stored(stored.credential, hazmat.rewrap_record(contents.keys, new, stored.sealed, randomness))
+        for stored in contents.records.values()
+    ]
+    if not again:
+        return
+    connection.execute(
+        CREDENTIAL_VERSIONS.update()
+        .where(
+            CREDENTIAL_VERSIONS.c.credential_id == sa.bindparam("of_record"),
+            CREDENTIAL_VERSIONS.c.version == sa.bindparam("of_version"),
+        )
+        .values(kid=new.kid, wrapped_key=sa.bindparam("wrapped")),
+        [
+            {
+                "of_record": stored.sealed.record_id,
+                "of_version": stored.sealed.version,
+                "wrapped": stored.sealed.wrapped_key,
+            }
+            for stored in again
+        ],
+    )
+    connection.execute(
+        CREDENTIALS.update()
+        .where(CREDENTIALS.c.id == sa.bindparam("of_record"))
+        .values(kid=new.kid, row_mac=sa.bindparam("mac")),
+        [
+            {
+                "of_record": stored.sealed.record_id,
+                "mac": _row_mac(
+                    new,
+                    stored.sealed,
+                    created_at=stored.credential.created_at,
+                    changed_at=stored.credential.changed_at,
+                    parked_at=stored.credential.parked_at,
+                ),
+            }
+            for stored in again
+        ],
+    )
+    count_wraps(connection, new.kid, len(again))
 
 
 def write_last_used(connection: sa.Connection, used: dict[str, str]) -> None:
@@ -127,28 +205,29 @@ def write_last_used(connection: sa.Connection, used: dict[str, str]) -> None:
         connection.execute(CREDENTIALS.update().where(CREDENTIALS.c.id == record_id).values(last_used_at=at))
 
 
-def count_wrap(connection: sa.Connection, kid: str) -> None:
-    """Count one more wrap under the key of slot ``kid``.
+def count_wraps(connection: sa.Connection, kid: str, number: int = 1) -> None:
+    """Count ``number`` more wraps under the key of slot ``kid``.
 
     Raises:
-        Refusal: `vault_unavailable`; the key has wrapped as often as random nonces allow.
+        Refusal: `vault_unavailable`; the key would then have wrapped more often than random nonces allow.
     """
     counted = connection.execute(
         KEY_SLOTS.update()
-        .where(KEY_SLOTS.c.kid == kid, KEY_SLOTS.c.wraps < WRAP_LIMIT)
-        .values(wraps=KEY_SLOTS.c.wraps + 1)
+        .where(KEY_SLOTS.c.kid == kid, KEY_SLOTS.c.wraps <= WRAP_LIMIT - number)
+        .values(wraps=KEY_SLOTS.c.wraps + number)
     )
     if counted.rowcount != 1:
         raise Refusal(
             ProblemCode.VAULT_UNAVAILABLE,
             "The vault's key has sealed as many records as one key may.",
-            "Store the credentials in a new data folder, which has a new key.",
+            "Change the master key, which begins to count anew: mycelos key rotate",
         )
 
 
 def _insert_version(connection: sa.Connection, keys: SlotKeys, sealed: SealedRecord, now: str) -> None:
-    count_wrap(connection, keys.kid)
-    connection.execute(
+    count_wraps(connection, keys.kid)
+    change_one(
+        connection,
         CREDENTIAL_VERSIONS.insert().values(
             credential_id=sealed.record_id,
             version=sealed.version,
@@ -159,7 +238,7 @@ def _insert_version(connection: sa.Connection, keys: SlotKeys, sealed: SealedRec
             kid=sealed.kid,
             wrapped_key=sealed.wrapped_key,
             payload=sealed.payload,
-        )
+        ),
     )
 
 
@@ -177,12 +256,16 @@ def _check(row: sa.Row[tuple[object, ...]], keys: SlotKeys) -> Stored | None:
         wrapped_key=row.wrapped_key,
         payload=row.payload,
     )
-    columns = _mac_columns(sealed, created_at=row.created_at, changed_at=row.changed_at)
+    columns = _mac_columns(sealed, created_at=row.created_at, changed_at=row.changed_at, parked_at=row.parked_at)
     try:
         if not keys.row_holds(CREDENTIALS.name, columns, row.row_mac):
             return None
         described = _describe(
-            sealed, created_at=row.created_at, changed_at=row.changed_at, last_used_at=row.last_used_at
+            sealed,
+            created_at=row.created_at,
+            changed_at=row.changed_at,
+            last_used_at=row.last_used_at,
+            parked_at=row.parked_at,
         )
     except (ValueError, msgspec.DecodeError):
         # Not canonical any more, or bindings of a form that this code does not know.
@@ -190,12 +273,17 @@ def _check(row: sa.Row[tuple[object, ...]], keys: SlotKeys) -> Stored | None:
     return Stored(described, sealed)
 
 
-def _row_mac(keys: SlotKeys, sealed: SealedRecord, *, created_at: str, changed_at: str) -> bytes:
-    return keys.row_mac(CREDENTIALS.name, _mac_columns(sealed, created_at=created_at, changed_at=changed_at))
+def _row_mac(
+    keys: SlotKeys, sealed: SealedRecord, *, created_at: str, changed_at: str, parked_at: str | None = None
+) -> bytes:
+    columns = _mac_columns(sealed, created_at=created_at, changed_at=changed_at, parked_at=parked_at)
+    return keys.row_mac(CREDENTIALS.name, columns)
 
 
-def _mac_columns(sealed: SealedRecord, *, created_at: str, changed_at: str) -> dict[str, str | int | None]:
-    return {
+def _mac_columns(
+    sealed: SealedRecord, *, created_at: str, changed_at: str, parked_at: str | None
+) -> dict[str, str | int | None]:
+    columns: dict[str, str | int | None] = {
         "id": sealed.record_id,
         "tenant_id": sealed.tenant_id,
         "service": sealed.service,
@@ -206,9 +294,13 @@ def _mac_columns(sealed: SealedRecord, *, created_at: str, changed_at: str) -> d
         "created_at": created_at,
         "changed_at": changed_at,
     }
+    # Rows from before there was parking hold without it.
+    return columns if parked_at is None else {**columns, "parked_at": parked_at}
 
 
-def _describe(sealed: SealedRecord, *, created_at: str, changed_at: str, last_used_at: str | None) -> Credential:
+def _describe(
+    sealed: SealedRecord, *, created_at: str, changed_at: str, last_used_at: str | None, parked_at: str | None = None
+) -> Credential:
     return Credential(
         id=sealed.record_id,
         version=sealed.version,
@@ -218,4 +310,5 @@ def _describe(sealed: SealedRecord, *, created_at: str, changed_at: str, last_us
         created_at=created_at,
         changed_at=changed_at,
         last_used_at=last_used_at,
+        parked_at=parked_at,
     )

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 import sqlalchemy as sa
 
-from mycelos.proxy.database import CREDENTIALS, KEY_SLOTS, WRAPPED_KEYS
+from mycelos.proxy.tables import CREDENTIALS, KEY_SLOTS, WRAPPED_KEYS
 from mycelos.proxy.vault import envelope, hazmat
 from mycelos.proxy.vault.envelope import KeySlot, Randomness, SlotKeys
 from mycelos.proxy.vault.errors import VaultError
@@ -42,7 +42,8 @@ def demand_fitting_key(connection: sa.Connection, master_key: bytes) -> None:
     if slots and _first_that_opens(slots, master_key) is None:
         raise VaultError(
             detail="The master key does not fit this vault; nothing was changed.",
-            next_step="Give the key that made it: in .master_key or MYCELOS_MASTER_KEY.",
+            next_step="Give the key that it has now, in .master_key or MYCELOS_MASTER_KEY: one from before a rotation "
+            "opens old copies alone.",
         )
     if not slots and any(
         connection.scalar(sa.select(sa.exists(sa.select(table.c.id)))) for table in (CREDENTIALS, WRAPPED_KEYS)
@@ -51,6 +52,11 @@ def demand_fitting_key(connection: sa.Connection, master_key: bytes) -> None:
             detail="The vault has records and no key slot to open them.",
             next_step="Put back a copy of the data folder that is sound.",
         )
+
+
+def is_empty(connection: sa.Connection) -> bool:
+    """Whether there is no slot in use, so that `open_or_make` makes the first."""
+    return not _read_slots(connection)
 
 
 def open_or_make(connection: sa.Connection, master_key: bytes, clock: Clock, randomness: Randomness) -> SlotKeys:
@@ -65,6 +71,13 @@ def open_or_make(connection: sa.Connection, master_key: bytes, clock: Clock, ran
         if keys is None:
             raise VaultError(detail="The master key does not fit this vault.", next_step="Give the key that made it.")
         return keys
+    return insert_slot(connection, master_key, clock, randomness)
+
+
+def insert_slot(
+    connection: sa.Connection, master_key: bytes | bytearray, clock: Clock, randomness: Randomness
+) -> SlotKeys:
+    """Write a new slot with a new root under ``master_key``; its keys."""
     slot, keys = envelope.make_slot(
         master_key, DEFAULT_TENANT, new_identifier(Kind.KEY_SLOT, clock, randomness), timestamp(clock()), randomness
     )
@@ -80,6 +93,25 @@ def open_or_make(connection: sa.Connection, master_key: bytes, clock: Clock, ran
         )
     )
     return keys
+
+
+def opens(connection: sa.Connection, master_key: bytes) -> bool:
+    """Whether ``master_key`` opens a slot in use."""
+    return _first_that_opens(_read_slots(connection), master_key) is not None
+
+
+def demand_only_slot(connection: sa.Connection, kid: str, master_key: bytes) -> SlotKeys:
+    """The keys of slot ``kid``, which must be the only one there is, retired ones included.
+
+    Raises:
+        SealBrokenError: there is another one, or ``master_key`` does not open it.
+    """
+    found = _read_slots(connection)
+    if [slot.kid for slot in found] != [kid] or connection.scalar(
+        sa.select(sa.func.count()).select_from(KEY_SLOTS)
+    ) != 1:
+        raise SealBrokenError
+    return hazmat.open_slot(master_key, found[0])
 
 
 def _read_slots(connection: sa.Connection) -> list[KeySlot]:

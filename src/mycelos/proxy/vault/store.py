@@ -16,20 +16,27 @@ from typing import Final
 import sqlalchemy as sa
 
 from mycelos.configuration.layout import DataLayout
-from mycelos.proxy.database import WRAPPED_KEYS, Database
+from mycelos.proxy.database import Database
 from mycelos.proxy.vault import envelope, hazmat, records, slots
-from mycelos.proxy.vault.envelope import Randomness, SlotKeys, WrappedKey
+from mycelos.proxy.vault.demands import broken, demand_confirmed, demand_form, demand_injectable
+from mycelos.proxy.vault.envelope import Randomness, SlotKeys
 from mycelos.proxy.vault.errors import VaultError
 from mycelos.proxy.vault.hazmat import SealBrokenError, Secret
+from mycelos.proxy.vault.installation import open_state
+from mycelos.proxy.vault.long_lived_keys import HeldKeys, LongLivedKeys, read_keys
 from mycelos.proxy.vault.records import Contents, Credential, Stored
 from mycelos.proxy.vault.slots import Clock, new_identifier, system_clock, timestamp
+from mycelos.proxy.vault.state import VaultState
 from mycelos.wire.binding import Binding
 from mycelos.wire.identifiers import DEFAULT_TENANT, Kind
-from mycelos.wire.operator import check_label, check_secret, check_service, resembles
+from mycelos.wire.operator import resembles
 from mycelos.wire.problems import ProblemCode, Refusal
 
 # The class below has a method called list.
 _Secrets = list[Secret]
+
+Check = Callable[[Contents, HeldKeys], None]
+"""Sees a vault that is being opened, and raises to leave it as it was."""
 
 _TOUCH_SECONDS: Final = 60.0
 
@@ -37,13 +44,14 @@ _TOUCH_SECONDS: Final = 60.0
 class Vault:
     """Credentials of one installation. Made by `Vault.open`."""
 
-    def __init__(self, database: Database, keys: SlotKeys, clock: Clock, randomness: Randomness) -> None:
+    def __init__(self, database: Database, state: VaultState, clock: Clock, randomness: Randomness) -> None:
         self.database = database
-        self.keys = keys
+        self.state = state
+        self.keys = state.keys
+        self.long_lived = LongLivedKeys(database, self.keys, clock, randomness)
         self._clock = clock
         self._randomness = randomness
-        self._contents = Contents()
-        self._wrapped_keys: dict[str, WrappedKey] = {}
+        self._contents = Contents(self.keys.slot)
         self._used: dict[str, str] = {}
         self._used_on_disk: dict[str, str] = {}
         self._used_written = time.monotonic()
@@ -56,18 +64,32 @@ class Vault:
         *,
         clock: Clock = system_clock,
         randomness: Randomness = os.urandom,
+        adopt: bool = False,
+        check: Check | None = None,
     ) -> Vault:
         """Open the vault below ``layout``, or make an empty one.
 
+        ``adopt`` takes the rows that are there for its state: for the command that accepts a copy on purpose.
+        ``check`` sees what the vault holds before anything of the opening is kept; what it raises ends it.
+
         Raises:
-            VaultError: the key does not fit, the file is not as it must be, or another process has it open. An
-                existing file is as it was.
+            VaultError: the key does not fit, the file is not as it must be, a row was altered, removed or put back,
+                or another process has it open. An existing file is as it was.
         """
         database = Database.open(layout.vault, lambda connection: slots.demand_fitting_key(connection, master_key))
         try:
-            keys = database.run_now(lambda connection: slots.open_or_make(connection, master_key, clock, randomness))
-            vault = cls(database, keys, clock, randomness)
-            database.run_now(vault._load)
+
+            def work(connection: sa.Connection) -> tuple[VaultState, Contents, HeldKeys]:
+                state = open_state(connection, master_key, clock, randomness, adopt=adopt)
+                contents, held = _read(connection, state.keys.slot)
+                if check is not None:
+                    check(contents, held)
+                return state, contents, held
+
+            state, contents, held = database.run_now(work)
+            database.watch(state)
+            vault = cls(database, state, clock, randomness)
+            vault.adopt(contents, held)
         except Refusal as refusal:
             database.close()
             raise VaultError(detail=refusal.problem.detail, next_step=refusal.problem.next) from None
@@ -92,12 +114,16 @@ class Vault:
 
         Raises:
             Refusal: `vault_unavailable`; there is one, but its record was altered outside Mycelos.
+                `credential_unknown`; there is one that is parked.
         """
         contents = self._contents
         if service in contents.damaged:
-            raise _broken(service)
+            raise broken(service)
         stored = contents.records.get(service)
-        return None if stored is None else self._with_use(stored.credential)
+        if stored is None:
+            return None
+        demand_confirmed(stored.credential)
+        return self._with_use(stored.credential)
 
     def list(self) -> list[Credential]:
         """Every credential whose record verifies, by service."""
@@ -112,32 +138,46 @@ class Vault:
         """The secret of exactly this version of ``credential``, for the length of the block.
 
         Raises:
-            Refusal: `credential_unknown` when it was changed or deleted since it was looked up,
+            Refusal: `credential_unknown` when it was changed or deleted since it was looked up, or is parked,
                 `vault_unavailable` when its record does not open.
         """
-        stored = self._contents.records.get(credential.service)
+        contents = self._contents
+        stored = contents.records.get(credential.service)
         if stored is None or (stored.credential.id, stored.credential.version) != (credential.id, credential.version):
             raise Refusal(
                 ProblemCode.CREDENTIAL_UNKNOWN,
                 f"The credential {credential.service} was changed or deleted while this request was on its way.",
                 "Send the request again.",
             )
-        with self._open([stored]) as (secret,):
+        demand_confirmed(stored.credential)
+        with _open(contents, [stored]) as (secret,):
             yield secret
 
     @contextmanager
-    def secrets_for_host(self, host: str, port: int) -> Iterator[_Secrets]:
-        """The secret of every credential bound to this host and port: what an answer from there must not hold.
+    def secrets_for_host(self, host: str) -> Iterator[_Secrets]:
+        """The secret of every credential bound to this host, at whatever port: what no answer from there may hold.
 
         Raises:
             Refusal: `vault_unavailable`; one of them does not open, so that nothing could be scrubbed for it.
         """
+        contents = self._contents
         bound = [
             stored
-            for stored in self._contents.records.values()
-            if any((binding.host, binding.port) == (host, port) for binding in stored.credential.bindings)
+            for stored in contents.records.values()
+            if any(binding.host == host for binding in stored.credential.bindings)
         ]
-        with self._open(bound) as secrets:
+        with _open(contents, bound) as secrets:
+            yield secrets
+
+    @contextmanager
+    def every_secret(self) -> Iterator[_Secrets]:
+        """The secret of every credential, of parked ones too: what no text may hold. Nothing is sent with them.
+
+        Raises:
+            Refusal: `vault_unavailable`; one of them does not open, so that nothing could be looked for.
+        """
+        contents = self._contents
+        with _open(contents, list(contents.records.values())) as secrets:
             yield secrets
 
     def touch(self, credential: Credential) -> None:
@@ -153,16 +193,16 @@ class Vault:
         Raises:
             VaultError: it does not open.
         """
-        wrapped = self._wrapped_keys.get(name)
-        if wrapped is None:
-            wrapped = self.database.run_now(lambda connection: self._make_wrapped_key(connection, name))
-        try:
-            return hazmat.open_wrapped_key(self.keys, wrapped)
-        except SealBrokenError:
-            raise VaultError(
-                detail=f"The key {name} in the vault was altered outside Mycelos.",
-                next_step="Put back a copy of the data folder that is sound.",
-            ) from None
+        return self.long_lived.open(name)
+
+    def read(self, connection: sa.Connection) -> tuple[Contents, HeldKeys]:
+        """What the file holds under the keys in use."""
+        return _read(connection, self.keys.slot)
+
+    def adopt(self, contents: Contents, held: HeldKeys) -> None:
+        """Take what was read as what is held. Each is one assignment: whoever reads meanwhile sees before or after."""
+        self._contents = contents
+        self.long_lived.adopt(held)
 
     async def store(self, service: str, label: str, bindings: tuple[Binding, ...], secret: str) -> Credential:
         """Store a new credential.
@@ -171,12 +211,13 @@ class Vault:
             Refusal: `conflict` for a name that exists or looks like one that does, `invalid_request`,
                 `vault_unavailable`.
         """
-        _check(service=service, label=label, secret=secret)
+        demand_form(service=service, label=label, secret=secret)
+        demand_injectable(bindings, secret.encode("utf-8"))
 
         def work(connection: sa.Connection) -> Stored:
             self._demand_free(service)
             sealed = envelope.seal_record(
-                self.keys,
+                self.keys.slot,
                 tenant_id=DEFAULT_TENANT,
                 record_id=self._identifier(Kind.CREDENTIAL),
                 version=1,
@@ -186,7 +227,7 @@ class Vault:
                 secret=secret.encode("utf-8"),
                 randomness=self._randomness,
             )
-            return records.insert_record(connection, self.keys, sealed, self._now())
+            return records.insert_record(connection, self.keys.slot, sealed, self._now())
 
         return await self._write(service, work)
 
@@ -196,12 +237,13 @@ class Vault:
         Raises:
             Refusal: `credential_unknown`, `invalid_request`, `vault_unavailable`.
         """
-        _check(service=service, secret=secret)
+        demand_form(service=service, secret=secret)
 
         def work(connection: sa.Connection) -> Stored:
             old = self._demand_known(service)
+            demand_injectable(old.credential.bindings, secret.encode("utf-8"))
             sealed = envelope.seal_record(
-                self.keys,
+                self.keys.slot,
                 tenant_id=old.sealed.tenant_id,
                 record_id=old.sealed.record_id,
                 version=old.sealed.version + 1,
@@ -211,7 +253,7 @@ class Vault:
                 secret=secret.encode("utf-8"),
                 randomness=self._randomness,
             )
-            return records.replace_record(connection, self.keys, old.credential, sealed, self._now())
+            return records.replace_record(connection, self.keys.slot, old.credential, sealed, self._now())
 
         return await self._write(service, work)
 
@@ -221,21 +263,22 @@ class Vault:
         Raises:
             Refusal: `credential_unknown`, `invalid_request`, `vault_unavailable`.
         """
-        _check(service=service, label=label)
+        demand_form(service=service, label=label)
 
         def work(connection: sa.Connection) -> Stored:
             old = self._demand_known(service)
             try:
                 sealed = hazmat.reseal(
-                    self.keys,
+                    self.keys.slot,
                     old.sealed,
                     label=old.sealed.label if label is None else label,
                     bindings=envelope.canonical_bindings(bindings),
+                    check=lambda secret: demand_injectable(bindings, secret),
                     randomness=self._randomness,
                 )
             except SealBrokenError:
-                raise _broken(service) from None
-            return records.replace_record(connection, self.keys, old.credential, sealed, self._now())
+                raise broken(service) from None
+            return records.replace_record(connection, self.keys.slot, old.credential, sealed, self._now())
 
         return await self._write(service, work)
 
@@ -256,6 +299,19 @@ class Vault:
 
         await self.database.run(work, lambda _: self._remember(service, None))
 
+    async def confirm(self, service: str) -> Credential:
+        """Let a parked credential be used again. One that is not parked stays as it is.
+
+        Raises:
+            Refusal: `credential_unknown`, `vault_unavailable`.
+        """
+        demand_form(service=service)
+
+        def work(connection: sa.Connection) -> Stored:
+            return records.write_parked(connection, self.keys.slot, self._demand_known(service), None)
+
+        return await self._write(service, work)
+
     async def _write(self, service: str, work: Callable[[sa.Connection], Stored]) -> Credential:
         stored = await self.database.run(work, lambda stored: self._remember(service, stored))
         return self._with_use(stored.credential)
@@ -266,49 +322,7 @@ class Vault:
         if stored is not None:
             kept[service] = stored
         # One assignment: whoever reads meanwhile sees the state before or the state after.
-        self._contents = Contents(kept, broken)
-
-    @contextmanager
-    def _open(self, wanted: Sequence[Stored]) -> Iterator[_Secrets]:
-        opened = hazmat.open_all(self.keys, [stored.sealed for stored in wanted])
-        try:
-            secrets = opened.__enter__()
-        except SealBrokenError:
-            raise _broken(", ".join(stored.credential.service for stored in wanted)) from None
-        try:
-            yield secrets
-        finally:
-            opened.__exit__(None, None, None)
-
-    def _load(self, connection: sa.Connection) -> None:
-        self._contents = records.read_records(connection, self.keys)
-        rows = connection.execute(sa.select(WRAPPED_KEYS).where(WRAPPED_KEYS.c.retired_at.is_(None)))
-        self._wrapped_keys = {
-            row.name: WrappedKey(row.tenant_id, row.id, row.name, row.kid, row.wrapped_key) for row in rows
-        }
-
-    def _make_wrapped_key(self, connection: sa.Connection, name: str) -> WrappedKey:
-        made = envelope.make_wrapped_key(
-            self.keys,
-            tenant_id=DEFAULT_TENANT,
-            key_id=self._identifier(Kind.WRAPPED_KEY),
-            name=name,
-            randomness=self._randomness,
-        )
-        records.count_wrap(connection, self.keys.kid)
-        connection.execute(
-            WRAPPED_KEYS.insert().values(
-                id=made.key_id,
-                tenant_id=made.tenant_id,
-                name=name,
-                kid=made.kid,
-                wrapped_key=made.wrapped_key,
-                created_at=self._now(),
-                retired_at=None,
-            )
-        )
-        self._wrapped_keys[name] = made
-        return made
+        self._contents = Contents(self.keys.slot, kept, broken)
 
     def _write_used(self, connection: sa.Connection) -> dict[str, str]:
         pending = {key: at for key, at in dict(self._used).items() if self._used_on_disk.get(key) != at}
@@ -337,7 +351,7 @@ class Vault:
 
     def _demand_known(self, service: str) -> Stored:
         if service in self._contents.damaged:
-            raise _broken(service)
+            raise broken(service)
         stored = self._contents.records.get(service)
         if stored is None:
             raise Refusal(
@@ -354,20 +368,18 @@ class Vault:
         return timestamp(self._clock())
 
 
-def _broken(service: str) -> Refusal:
-    return Refusal(
-        ProblemCode.VAULT_UNAVAILABLE,
-        f"The record of the credential {service} does not open: it was altered outside Mycelos, or is damaged.",
-        f"Delete it and store it again: mycelos credential delete {service}",
-    )
+def _read(connection: sa.Connection, slot: SlotKeys) -> tuple[Contents, HeldKeys]:
+    return records.read_records(connection, slot), read_keys(connection, slot)
 
 
-def _check(*, service: str, label: str | None = None, secret: str | None = None) -> None:
+@contextmanager
+def _open(contents: Contents, wanted: Sequence[Stored]) -> Iterator[_Secrets]:
+    opened = hazmat.open_all(contents.keys, [stored.sealed for stored in wanted])
     try:
-        check_service(service)
-        if label is not None:
-            check_label(label)
-        if secret is not None:
-            check_secret(secret)
-    except ValueError as error:
-        raise Refusal(ProblemCode.INVALID_REQUEST, f"{error}.", "Correct the field and try again.") from None
+        secrets = opened.__enter__()
+    except SealBrokenError:
+        raise broken(", ".join(stored.credential.service for stored in wanted)) from None
+    try:
+        yield secrets
+    finally:
+        opened.__exit__(None, None, None)

@@ -44,13 +44,23 @@ async def test_events_are_asked_for_by_the_ledgers_own_words(page) -> None:
         "/api/audit/events", params={"limit": 5, "suspicious": "true", "after": 3, "since": "2026-01-01T00:00:00+01:00"}
     )
     assert answer.json() == page.proxy.entries
-    assert page.proxy.query == {"limit": 5, "suspicious": True, "after": 3, "since": "2025-12-31T23:00:00.000000Z"}
+    assert page.proxy.queries == [
+        {"limit": 5, "suspicious": True, "outside": False, "after": 3, "since": "2025-12-31T23:00:00.000000Z"}
+    ]
+    texts = {"event": "run", "agent": "a", "run": "r", "outcome": "ok", "host": "h.example", "source": "known"}
+    narrow = {"before": 9, **texts}
+    await client.get("/api/audit/events", params=narrow | {"outside": "true"})
+    assert page.proxy.queries[-1] == {"limit": 100, "suspicious": False, "outside": True, **narrow}
     for bad in (
         {"limit": 0},
         {"limit": 1001},
         {"limit": "x"},
         {"suspicious": "perhaps"},
         {"after": "x"},
+        {"before": -1},
+        {"outside": "perhaps"},
+        {"run": "x" * 513},
+        {"source": "x"},
         {"since": "x" * 41},
         {"since": "zzz"},
         {"since": "2026-01-01"},
@@ -76,6 +86,7 @@ async def test_the_status_says_whether_the_proxy_answers(page) -> None:
         "missing_walls": [],
         "proxy": "ok",
         "ledger_alarm": None,
+        "locked_down": False,
         "agents": 1,
         "models": 0,
         "open_runs": 1,

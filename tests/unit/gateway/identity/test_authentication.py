@@ -114,6 +114,19 @@ async def test_a_browser_that_gave_the_password_gets_a_session_for_its_forms(ser
         assert (await client.post("/agents/assistant/grant", data=form)).status_code == 303
 
 
+async def test_each_session_that_a_password_opens_is_on_record_and_none_is_open_that_is_not(serve) -> None:
+    async with serve(password_hash=HASH) as page:
+        for _ in range(2):
+            browser = page.client(auth=("owner", PASSWORD.encode()), headers={"Accept": "text/html"})
+            await browser.get("/agents")
+        assert page.proxy.names() == ["auth.login", "auth.login"]
+        assert len({request.subject for request in page.proxy.appended} - {""}) == 2
+        page.proxy.is_down = True
+        browser = page.client(auth=("owner", PASSWORD.encode()), headers={"Accept": "text/html"})
+        assert (await browser.get("/agents")).status_code == 503
+        assert await page.store.sessions.delete_all() == 2
+
+
 async def test_guessing_is_locked_and_recorded_and_the_owners_other_ways_stay_open(serve) -> None:
     async with serve(password_hash=HASH) as page:
         signed_in = await page.signed_in()

@@ -80,3 +80,33 @@ def test_memory_stays_bounded_whoever_knocks(lockout: Lockout) -> None:
     for number in range(5000):
         lockout.record_failure(f"10.0.{number // 256}.{number % 256}")
     assert len(lockout._clients) == 4096
+
+
+HERE = ["127.0.0.1", "127.2.0.1", "127.255.255.254", "::1", "::ffff:127.9.9.9", "::ffff:7f00:1"]
+
+
+@pytest.mark.parametrize("first", HERE)
+def test_every_loopback_address_is_this_one_machine(lockout: Lockout, first: str) -> None:
+    fail(lockout, first, 5)
+    assert [lockout.seconds_left(other) for other in HERE] == [30] * len(HERE)
+    assert lockout.seconds_left("192.0.2.1") == 0
+    lockout.record_success(HERE[0])
+    assert lockout.seconds_left(first) == 0
+
+
+def test_guesses_spread_over_loopback_are_counted_together(lockout: Lockout) -> None:
+    for client in HERE[:5]:
+        lockout.record_failure(client)
+    assert lockout.seconds_left("127.0.0.1") == 30
+
+
+def test_other_kinds_count_apart_and_by_the_same_rule(lockout: Lockout) -> None:
+    fail(lockout, "bearer 127.0.0.1", 5)
+    assert lockout.seconds_left("bearer 127.77.0.1") == 30
+    assert lockout.seconds_left("127.0.0.1") == 0
+
+
+def test_an_address_with_a_zone_is_of_its_network(lockout: Lockout) -> None:
+    fail(lockout, "fe80::1%eth0", 5)
+    assert lockout.seconds_left("fe80::2%eth1") == 30
+    assert lockout.seconds_left("local") == 0

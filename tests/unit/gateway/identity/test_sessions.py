@@ -95,3 +95,9 @@ def test_clearing_takes_the_same_cookie_away() -> None:
     clear_cookie(response, "https://mycelos.example")
     assert response.headers["set-cookie"].startswith('__Host-mycelos_session="";')
     assert "Max-Age=0" in response.headers["set-cookie"]
+
+
+def test_cookies_that_another_port_planted_with_longer_paths_do_not_hide_ours() -> None:
+    # Browsers send longer paths first; ours is at the root.
+    headers = [(b"cookie", b"mycelos_session=planted; " * 9 + b"mycelos_session=ours")]
+    assert "ours" in cookie_values({"headers": headers}, "http://localhost:9100")

@@ -5,53 +5,147 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from grown_tree import GrownTree
 
-from mycelos.gateway.proxy_client.head import Head, RememberedHead
+from mycelos.gateway.proxy_client.head import Kept, RememberedHead
 from mycelos.wire.audit import AppendReceipt
 
 pytestmark = pytest.mark.anyio
 
+TREE = GrownTree(40)
+OTHER = GrownTree(40, "b")
 
-def receipt(seq: int, leaf_hash: str = "a" * 64) -> AppendReceipt:
-    return AppendReceipt(seq=seq, leaf_hash=leaf_hash, checkpoint=None)
+
+def receipt(seq: int, leaf_hash: str = "a" * 64, note: str | None = None) -> AppendReceipt:
+    return AppendReceipt(seq=seq, leaf_hash=leaf_hash, checkpoint=note or TREE.note(seq + 1))
 
 
-async def test_the_highest_head_is_kept_and_written_whole(tmp_path: Path) -> None:
-    path = tmp_path / "head.json"
+def kept_of(size: int) -> Kept:
+    return Kept.read(TREE.note(size))
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "head.json"
+
+
+@pytest.fixture
+async def head(anyio_backend: str, path: Path) -> RememberedHead:
+    """What remembers five entries, from its file."""
+    first = RememberedHead(path)
+    first.remember(receipt(4), -1)
+    first.write()
+    return RememberedHead(path)
+
+
+async def test_the_first_checkpoint_is_kept_and_written_whole(path) -> None:
     head = RememberedHead(path)
     assert head.floor == -1
-    # Two entries were sent at once; their receipts came in the other order.
     head.remember(receipt(6), -1)
+    # Sent before it, and its receipt came later.
     head.remember(receipt(5), -1)
     head.write()
-    assert head.alarm is None
-    assert RememberedHead(path).head == Head(6, "a" * 64)
+    assert (head.alarm, head.candidate) == (None, None)
+    assert RememberedHead(path).kept == kept_of(7)
     assert path.stat().st_mode & 0o777 == 0o600
 
 
-@pytest.mark.parametrize("seq", [0, 4, 5])
-async def test_a_place_that_was_taken_is_an_alarm_and_the_head_stays(tmp_path: Path, seq: int) -> None:
-    path = tmp_path / "head.json"
-    head = RememberedHead(path)
-    head.remember(receipt(5), -1)
+async def test_a_larger_one_is_kept_once_it_is_proven_to_follow(head: RememberedHead, path) -> None:
+    head.remember(receipt(8), head.floor)
+    head.remember(receipt(7), 4)
+    assert (head.kept, head.candidate, head.offered.is_set()) == (kept_of(5), kept_of(9), True)
+    assert head.floor == 8
+    head.prove(kept_of(9), TREE.consistency(5, 9))
     head.write()
-    after_restart = RememberedHead(path)
-    after_restart.remember(receipt(seq), after_restart.floor)
-    assert after_restart.alarm is not None
-    assert after_restart.alarm.code == "ledger.verify_failed"
-    assert after_restart.head == Head(5, "a" * 64)
+    assert (head.alarm, head.candidate, head.offered.is_set()) == (None, None, False)
+    assert RememberedHead(path).kept == kept_of(9)
 
 
-async def test_one_place_given_twice_is_an_alarm(tmp_path: Path) -> None:
-    head = RememberedHead(tmp_path / "head.json")
+async def test_what_came_during_a_proof_is_still_to_be_proven(head: RememberedHead) -> None:
+    head.remember(receipt(8), head.floor)
+    head.remember(receipt(9), head.floor)
+    head.prove(kept_of(9), TREE.consistency(5, 9))
+    assert (head.kept, head.candidate, head.offered.is_set()) == (kept_of(9), kept_of(10), True)
+    head.prove(kept_of(9), [])
+    assert head.alarm is None, "a proof of what is known already is of no use and no harm"
+
+
+async def test_a_ledger_that_was_written_anew_is_an_alarm_and_never_taken(head: RememberedHead, path) -> None:
+    head.remember(receipt(8, note=OTHER.note(9)), head.floor)
+    candidate = head.candidate
+    assert candidate is not None
+    head.prove(candidate, OTHER.consistency(5, 9))
+    assert head.alarm is not None
+    assert "do not begin with the 5" in head.alarm.detail
+    head.remember(receipt(20), head.floor)
+    assert head.candidate is None, "after an alarm nothing more is taken"
+    head.prove(kept_of(9), TREE.consistency(5, 9))
+    head.write()
+    assert RememberedHead(path).kept == kept_of(5)
+
+
+async def test_what_cannot_be_shown_is_an_alarm(head: RememberedHead) -> None:
+    head.remember(receipt(8), head.floor)
+    head.deny(kept_of(9))
+    assert head.alarm is not None
+    assert head.kept == kept_of(5)
+
+
+@pytest.mark.parametrize(
+    ("note", "told"),
+    [
+        ("none", "is none"),
+        (TREE.note(8), "does not cover it"),
+        (TREE.note(9, origin_number=1), "another ledger"),
+        ("\ud800", "is none"),
+    ],
+    ids=["no note", "too small", "another log", "no text"],
+)
+async def test_a_checkpoint_that_cannot_follow_is_an_alarm(head: RememberedHead, note: str, told: str) -> None:
+    head.remember(receipt(8, note=note), head.floor)
+    assert head.alarm is not None
+    assert told in head.alarm.detail
+    assert (head.kept, head.candidate) == (kept_of(5), None)
+
+
+async def test_two_ledgers_of_one_size_are_an_alarm(path) -> None:
+    head = RememberedHead(path)
+    head.remember(receipt(6), -1)
+    head.remember(receipt(5, note=OTHER.note(7)), -1)
+    assert head.alarm is not None
+    assert "two ledgers" in head.alarm.detail
+
+
+@pytest.mark.parametrize("seq", [0, 3, 4])
+async def test_a_place_that_was_taken_is_an_alarm_and_what_is_kept_stays(head: RememberedHead, seq: int) -> None:
+    head.remember(receipt(seq), head.floor)
+    assert head.alarm is not None
+    assert head.alarm.code == "ledger.verify_failed"
+    assert head.kept == kept_of(5)
+
+
+async def test_one_place_given_twice_is_an_alarm(path) -> None:
+    head = RememberedHead(path)
     head.remember(receipt(5, "a" * 64), -1)
     head.remember(receipt(5, "b" * 64), -1)
     head.write()
     assert head.alarm is not None
 
 
-@pytest.mark.parametrize("content", [b"", b"{}", b'{"seq": "5", "leaf_hash": "a"}', b"\xff"])
-async def test_a_head_that_cannot_be_read_is_an_alarm_and_not_a_fresh_start(tmp_path: Path, content: bytes) -> None:
-    path = tmp_path / "head.json"
+async def test_a_ledger_that_signs_nothing_is_followed_by_its_places_alone(path) -> None:
+    head = RememberedHead(path)
+    head.remember(AppendReceipt(5, "a" * 64, None), -1)
+    head.write()
+    assert (head.floor, head.kept, head.alarm) == (5, None, None)
+    assert not path.exists()
+
+
+@pytest.mark.parametrize("content", [b"", b"{}", b'{"note": 5}', b'{"note": "none"}', b"\xff"])
+async def test_what_cannot_be_read_is_an_alarm_and_not_a_fresh_start(path, content: bytes) -> None:
     path.write_bytes(content)
-    assert RememberedHead(path).alarm is not None
+    head = RememberedHead(path)
+    assert head.alarm is not None
+    head.remember(receipt(8), head.floor)
+    head.write()
+    assert head.kept is None
+    assert path.read_bytes() == content

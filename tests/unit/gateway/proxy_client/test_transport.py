@@ -10,6 +10,7 @@ import httpx2
 import pytest
 from gateway_back import BEARER, WAIT, SteeredProxy, proxy_client
 
+from mycelos.wire.lockdown import LockdownState
 from mycelos.wire.problems import ProblemCode, Refusal
 
 pytestmark = pytest.mark.anyio
@@ -89,8 +90,10 @@ async def test_an_answer_that_breaks_off_is_a_refusal(tmp_path: Path) -> None:
 
 
 async def test_silence_has_an_end(tmp_path: Path) -> None:
+    over = asyncio.Event()
+
     async def upstream(_scope: Any, _receive: Any, _send: Any) -> None:
-        await asyncio.Event().wait()
+        await over.wait()
 
     async with (
         proxy_client(SteeredProxy(upstream), tmp_path / "head.json") as client,
@@ -98,4 +101,23 @@ async def test_silence_has_an_end(tmp_path: Path) -> None:
     ):
         with pytest.raises(Refusal) as refused:
             await http.get("http://mycelos-proxy/forward/https/a.test/")
+        over.set()
     assert refused.value.problem.code is ProblemCode.UPSTREAM_TIMEOUT
+
+
+async def test_each_answer_of_the_proxy_may_tell_of_a_lockdown(tmp_path: Path) -> None:
+    proxy = SteeredProxy(None)
+    told: list[LockdownState] = []
+    async with proxy_client(proxy, tmp_path / "head.json") as client:
+        await client.credentials()
+        client.transport.on_lockdown = told.append
+        await client.credentials()
+        assert told == []
+        proxy.lockdown = "set ab12 2026-11-26T08:00:00Z"
+        await client.credentials()
+        proxy.lockdown = "lifted ab12"
+        await client.credentials()
+    assert told == [
+        LockdownState(locked=True, since="2026-11-26T08:00:00Z", last="ab12"),
+        LockdownState(locked=False, since=None, last="ab12"),
+    ]

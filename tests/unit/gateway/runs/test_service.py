@@ -6,11 +6,13 @@ import asyncio
 import os
 import signal
 from pathlib import Path
+from typing import Any
 
 import pytest
-from gateway_back import WAIT, TestSpawner, house
+from gateway_back import WAIT, House, TestSpawner, house
 
 from mycelos.gateway.runs.events import EventKind
+from mycelos.gateway.runs.run import LOCKED_DOWN
 from mycelos.gateway.settings import RunSettings
 from mycelos.gateway.store import Store
 from mycelos.gateway.store.records import RunState
@@ -67,6 +69,21 @@ async def test_what_may_not_be_is_refused_recorded_and_the_run_goes_on(
         assert events[-1].kind is EventKind.DONE
         assert home.proxy.events() == ["run.started:fact", f"{recorded}:fact", "run.finished:fact"]
         assert home.proxy.calls == []
+
+
+def everything_below(folder: Path) -> bytes:
+    return b"".join(path.read_bytes() for path in folder.rglob("*") if path.is_file())
+
+
+async def test_a_message_that_holds_a_stored_secret_is_kept_nowhere(tmp_path: Path) -> None:
+    async with house(tmp_path) as home:
+        home.proxy.secrets.append("hunter2-hunter2")
+        with pytest.raises(Refusal) as caught:
+            await home.ask("keep hunter2-hunter2 for me")
+        assert caught.value.problem.code is ProblemCode.FORBIDDEN
+        assert await home.store.runs.all() == []
+        assert home.proxy.events() == []
+    assert b"hunter2" not in everything_below(tmp_path)
 
 
 @pytest.mark.parametrize("model", ["openai", "anthropic"])
@@ -227,3 +244,65 @@ async def test_a_chat_has_one_run_at_a_time(tmp_path: Path) -> None:
         with pytest.raises(Refusal) as refused:
             await home.runs.start(chat.id, "hello", "assistant", "openai")
         assert refused.value.problem.code is ProblemCode.CONFLICT
+
+
+async def first_token(home: House, run_id: str) -> None:
+    async with asyncio.timeout(WAIT):
+        async for event in home.runs.events(run_id, 0):
+            if event.kind is EventKind.TOKEN:
+                return
+
+
+async def test_a_lockdown_ends_every_run_with_its_reason(tmp_path: Path) -> None:
+    async with house(tmp_path) as home:
+        chat = await home.store.chats.create("assistant")
+        run_id = await home.runs.start(chat.id, "hang", "assistant", "openai")
+        await first_token(home, run_id)
+        assert home.runs.end_all(LOCKED_DOWN) == 1
+        end = (await home.watch(run_id))[-1]
+        assert (end.kind, end.data["code"]) == (EventKind.ERROR, "locked_down")
+        assert "mycelos lockdown --lift" in end.data["next"]
+        run = await home.store.runs.find(run_id)
+        assert run is not None
+        assert (run.state, run.code) == (RunState.FAILED, "locked_down")
+        assert home.runs.end_all(LOCKED_DOWN) == 0
+
+
+async def test_a_stream_that_a_lockdown_cut_ends_its_run_with_that_reason(tmp_path: Path) -> None:
+    async with house(tmp_path) as home:
+        inner = home.model.application()
+
+        async def cut(scope: Any, receive: Any, send: Any) -> None:
+            async def send_one(message: Any) -> None:
+                await send(message)
+                if message.get("body"):
+                    home.proxy.lockdown = "set ab12 2026-11-26T08:00:00Z"
+                    raise ConnectionAbortedError
+
+            await inner(scope, receive, send_one)
+
+        home.proxy.model = cut
+        end = (await home.ask("hello"))[-1]
+        assert (end.kind, end.data["code"]) == (EventKind.ERROR, "locked_down")
+        home.proxy.lockdown = None
+
+
+async def test_a_run_whose_end_is_being_written_is_not_cancelled_any_more(tmp_path: Path) -> None:
+    async with house(tmp_path) as home:
+        ending, go_on = asyncio.Event(), asyncio.Event()
+        close = home.store.runs.close
+
+        async def slow(*arguments: Any, **about: Any) -> None:
+            ending.set()
+            await go_on.wait()
+            await close(*arguments, **about)
+
+        home.store.runs.close = slow
+        chat = await home.store.chats.create("assistant")
+        run_id = await home.runs.start(chat.id, "hello", "assistant", "openai")
+        async with asyncio.timeout(WAIT):
+            await ending.wait()
+        assert home.runs.end_all(LOCKED_DOWN) == 0
+        assert not await home.runs.cancel(run_id)
+        go_on.set()
+        assert (await home.watch(run_id))[-1].kind is EventKind.DONE

@@ -44,3 +44,9 @@ async def test_an_expired_link_opens_nothing_and_is_forgotten(store: Store) -> N
     assert not await store.links.redeem("digest", "sign_in")
     await store.sessions.delete_expired()
     await store.links.create("digest", "sign_in", FUTURE)
+
+
+async def test_all_links_are_over_at_once(store: Store) -> None:
+    await store.links.create("a", "sign_in", FUTURE)
+    await store.links.delete_all()
+    assert not await store.links.redeem("a", "sign_in")

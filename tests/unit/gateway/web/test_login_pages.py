@@ -93,3 +93,12 @@ async def test_signing_out_ends_the_session_on_the_server(page) -> None:
     assert (answer.status_code, answer.headers["location"]) == (303, "/login")
     assert (await stolen.get("/api/status")).status_code == 401
     assert page.proxy.names()[-1] == "auth.logout"
+
+
+async def test_signing_in_anew_ends_the_browser_s_former_session_on_record(page) -> None:
+    browser = await page.signed_in()
+    first = page.proxy.appended[-1].subject
+    assert (await browser.post("/login", data={"code": await code_of(page)})).status_code == 303
+    ended = [request.subject for request in page.proxy.appended if request.event == "auth.logout"]
+    assert ended == [first]
+    assert await page.store.sessions.delete_all() == 1

@@ -6,6 +6,7 @@ from fastapi import Request
 
 from mycelos.gateway.identity.principal import Principal, SignIn
 from mycelos.gateway.web.rendering import Pages, when
+from mycelos.wire.lockdown import LockdownState
 
 
 def request(path: str = "/connections") -> Request:
@@ -15,8 +16,32 @@ def request(path: str = "/connections") -> Request:
     )
 
 
+class Followed:
+    """What the page asks of the watch."""
+
+    state = LockdownState(locked=False, since=None, last="")
+
+
+def make_pages(state: LockdownState = Followed.state) -> Pages:
+    followed = Followed()
+    followed.state = state
+    return Pages(followed)  # type: ignore[arg-type]  # all that is asked of it
+
+
+def test_each_page_says_that_egress_is_locked_down() -> None:
+    def text(state: LockdownState) -> str:
+        page = make_pages(state).respond(request(), "connections.html", credentials=[], vault_url="")
+        return bytes(page.body).decode()
+
+    assert "locked down" not in text(Followed.state)
+    shown = text(LockdownState(locked=True, since="2026-11-26T08:00:00Z", last="x"))
+    assert "Egress is locked down since 26 Nov 2026, 08:00 UTC" in shown
+    assert "mycelos lockdown --lift" in shown
+    assert "Egress is locked down." in text(LockdownState(locked=True, since=None, last="x"))
+
+
 def test_values_are_escaped_and_forms_have_the_sessions_token() -> None:
-    page = Pages().respond(request(), "connections.html", credentials=[], vault_url='"><script>')
+    page = make_pages().respond(request(), "connections.html", credentials=[], vault_url='"><script>')
     text = bytes(page.body).decode()
     assert "<script>" not in text
     assert "&#34;&gt;&lt;script&gt;" in text
@@ -26,11 +51,11 @@ def test_values_are_escaped_and_forms_have_the_sessions_token() -> None:
 
 def test_a_value_that_is_not_there_is_an_error_and_no_gap() -> None:
     with pytest.raises(jinja2.UndefinedError):
-        Pages().respond(request(), "connections.html", credentials=[])
+        make_pages().respond(request(), "connections.html", credentials=[])
 
 
 def test_no_page_holds_a_script_or_a_style_of_its_own() -> None:
-    environment = Pages()._environment
+    environment = make_pages()._environment
     assert environment.loader is not None
     for name in environment.list_templates():
         source = environment.loader.get_source(environment, name)[0]

@@ -3,7 +3,7 @@ from __future__ import annotations
 from typing import Any
 
 from mycelos.gateway.runs.events import EventKind, RunEvent
-from mycelos.gateway.web.transcript import Ending, ToolBlock, Transcript, Words, fold_events
+from mycelos.gateway.web.transcript import Asking, Ending, ToolBlock, Transcript, Words, fold_events
 
 
 def fold(*events: tuple[str, dict[str, Any]]) -> Transcript:
@@ -40,6 +40,15 @@ def test_a_result_belongs_to_its_call() -> None:
     assert (first.content, first.state, first.brief, first.reason) == ("text", "done", "a/b", "")
     assert second.content == "second"
     assert '"repository": "a/b"' in first.args
+
+
+def test_a_wait_for_a_person_is_shown_until_anything_follows() -> None:
+    asked = ("approval", {"id": "c1", "tool": "github.write.comment", "args": {}, "approval": "appr_1"})
+    waiting = fold(call(), asked)
+    assert waiting.blocks[1] == Asking("github.write.comment", "appr_1", "")
+    for after in (result(), ("token", {"text": "a"}), call("c2"), ("error", {"code": "cancelled"})):
+        assert not any(isinstance(block, Asking) for block in fold(call(), asked, after).blocks)
+    assert len([block for block in fold(call(), asked, asked).blocks if isinstance(block, Asking)]) == 1
 
 
 def test_a_refusal_has_its_reason_and_the_next_step() -> None:

@@ -1,10 +1,9 @@
 from __future__ import annotations
 
 import pytest
-from egress_house import call_for
 
-from mycelos.proxy.egress.call import checked_method, describe
-from mycelos.proxy.egress.url import parse_url
+from mycelos.proxy.egress.call import Grant, checked_method
+from mycelos.proxy.egress.rules import EgressRule
 from mycelos.wire.problems import ProblemCode, Refusal
 
 
@@ -16,19 +15,10 @@ def test_only_methods_that_a_binding_can_name_pass() -> None:
         assert caught.value.problem.code is ProblemCode.METHOD_NOT_ALLOWED
 
 
-def test_the_record_holds_scheme_host_port_and_path_and_never_query_fragment_or_header() -> None:
-    url = parse_url("https://example.com/bot{credential}/x?token=1#part")
-    call = call_for(str(url), headers=[(b"x-token", b"2")], service="github", purpose="to look")
-    assert describe(call, url) == {
-        "door": "http", "method": "GET", "purpose": "to look", "service": "github", "scheme": "https",
-        "host": "example.com", "port": 443, "path": "/bot{credential}/x",
-    }  # fmt: skip
+def test_a_grant_by_the_rule_for_every_host_is_one_of_the_web() -> None:
+    def by_rule(host: str) -> Grant:
+        return Grant(None, None, EgressRule("rule_x", "GET", "https", host, 443, ""))
 
-
-def test_what_is_no_method_or_url_leaves_no_trace_on_record() -> None:
-    assert describe(call_for("nonsense", "EVIL\r\n"), None) == {"door": "http"}
-
-
-def test_a_long_path_is_cut_on_record() -> None:
-    url = parse_url("https://example.com/" + "a" * 5000)
-    assert len(describe(call_for(str(url)), url)["path"]) == 900
+    assert by_rule("*").is_web
+    assert not by_rule("a.example").is_web
+    assert not Grant(None, None, None).is_web

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mycelos.proxy.egress import decode_body
 from mycelos.proxy.egress.decode_body import BodyDecoder
 from mycelos.wire.problems import ProblemCode, Refusal
 
@@ -47,8 +48,67 @@ def test_a_bomb_is_refused_before_it_is_large() -> None:
     assert seen < 10 * 1024 * 1024
 
 
-def test_what_does_not_decode_is_cut_short_or_goes_on_is_refused() -> None:
-    good = gzip.compress(b"hello")
-    for pieces in ([b"not gzip at all"], [good[:-4]], [good + b"more"], [good, b"more"]):
-        with pytest.raises(Refusal):
-            decode(b"gzip", pieces)
+def test_the_ratio_is_allowed_up_to_its_bound_and_not_beyond(monkeypatch: pytest.MonkeyPatch) -> None:
+    size = 4 * 1024 * 1024
+    encoded = gzip.compress(bytes(size))
+    free = size - decode_body.MAXIMUM_RATIO * len(encoded)
+    monkeypatch.setattr(decode_body, "_FREE_BYTES", free)
+    assert len(decode(b"gzip", [encoded])) == size
+    monkeypatch.setattr(decode_body, "_FREE_BYTES", free - 1)
+    with pytest.raises(Refusal) as caught:
+        decode(b"gzip", [encoded])
+    assert f"more than {decode_body.MAXIMUM_RATIO} times" in caught.value.problem.detail
+
+
+@pytest.mark.parametrize("sizes", [[10**9], [1] * 20])
+def test_a_bomb_inside_a_bomb_comes_out_as_what_the_first_one_holds(sizes: list[int]) -> None:
+    """One encoding is taken off, and only one: nothing decodes what was decoded."""
+    inner = gzip.compress(bytes(10 * 1024 * 1024))
+    outer = gzip.compress(inner)
+    pieces, start = [], 0
+    for size in [*sizes, len(outer)]:
+        pieces.append(outer[start : start + size])
+        start += size
+    assert decode(b"gzip", [piece for piece in pieces if piece]) == inner
+
+
+def raw_deflate(data: bytes) -> bytes:
+    compressor = zlib.compressobj(wbits=-zlib.MAX_WBITS)
+    return compressor.compress(data) + compressor.flush()
+
+
+GOOD = gzip.compress(b"hello")
+
+
+@pytest.mark.parametrize(
+    ("encoding", "pieces", "why"),
+    [
+        (b"gzip", [GOOD + GOOD], "there is more after its encoded end"),
+        (b"gzip", [GOOD, GOOD], "there is more after its encoded end"),
+        (b"gzip", [GOOD + b"\0"], "there is more after its encoded end"),
+        (b"gzip", [GOOD, b"more"], "there is more after its encoded end"),
+        (b"gzip", [zlib.compress(b"hello")], "it does not decode"),
+        (b"gzip", [b"not gzip at all"], "it does not decode"),
+        (b"gzip", [GOOD[:-5] + b"\0" + GOOD[-4:]], "it does not decode"),
+        (b"deflate", [raw_deflate(b"hello")], "it does not decode"),
+        (b"deflate", [GOOD], "it does not decode"),
+        (b"deflate", [zlib.compress(b"hello") * 2], "there is more after its encoded end"),
+        (b"gzip", [GOOD[:-4]], "its encoded body is cut short"),
+        (b"gzip", [GOOD[:5]], "its encoded body is cut short"),
+    ],
+)
+def test_an_encoded_body_is_one_whole_and_nothing_else(encoding: bytes, pieces: list[bytes], why: str) -> None:
+    for cut in (pieces, [bytes([byte]) for piece in pieces for byte in piece]):
+        with pytest.raises(Refusal) as caught:
+            decode(encoding, cut)
+        assert why in caught.value.problem.detail
+
+
+def test_a_header_of_gzip_without_end_gives_nothing_and_keeps_nothing() -> None:
+    decoder = BodyDecoder([(b"content-encoding", b"gzip")])
+    # The name of a file, which ends with a NUL that never comes.
+    assert list(decoder.feed(b"\x1f\x8b\x08\x08" + bytes(6) + b"n" * 100)) == []
+    for _ in range(100):
+        assert list(decoder.feed(b"n" * 65536)) == []
+    with pytest.raises(Refusal):
+        decoder.finish()

@@ -102,6 +102,47 @@ async def test_the_next_address_is_tried_when_one_does_not_answer(trust: Trust) 
         connection.close()
 
 
+async def test_an_address_that_is_silent_leaves_the_next_one_its_time(trust: Trust, authority: trustme.CA) -> None:
+    """The first one accepts and says nothing: a TLS handshake that never ends. It is closed when its share is over."""
+    closed = asyncio.Event()
+
+    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while await reader.read(1024):
+            pass
+        closed.set()
+        writer.transport.abort()
+
+    first = await asyncio.start_server(silent, "127.0.0.2", 0)
+    port = first.sockets[0].getsockname()[1]
+    async with asyncio.timeout(20), serve(tls=server_context(authority, "good.example"), port=port) as upstream:
+        addresses = (ipaddress.ip_address("127.0.0.2"), *LOOPBACK)
+        connection = await dial(parse_url(f"https://good.example:{upstream.port}/"), addresses, trust, 2)
+        assert connection.peer == "127.0.0.1"
+        connection.close()
+        await closed.wait()
+        first.close()
+
+
+async def test_when_no_address_answers_all_of_them_together_have_one_deadline(trust: Trust) -> None:
+    reached: list[asyncio.StreamWriter] = []
+
+    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        reached.append(writer)
+        await reader.read()
+
+    server = await asyncio.start_server(silent, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    async with asyncio.timeout(20):
+        with pytest.raises(Refusal) as caught:
+            await dial(parse_url(f"https://good.example:{port}/"), LOOPBACK * 40, trust, 0.2)
+        assert caught.value.problem.code is ProblemCode.UPSTREAM_TIMEOUT
+        assert len(reached) < 6
+        server.close()
+        for writer in reached:
+            writer.transport.abort()
+        await asyncio.sleep(0)
+
+
 async def test_a_connection_that_ends_elsewhere_is_refused(trust: Trust, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(UpstreamConnection, "peer", property(lambda _self: "203.0.113.9"))
     async with asyncio.timeout(10), serve() as upstream:

@@ -42,15 +42,14 @@ async def test_a_header_whose_name_is_the_secret_does_not_come_back(house: House
         assert [entry["details"]["count"] for entry in await house.entries("proxy.response_scrubbed")] == [1]
 
 
-async def test_closing_early_ends_the_connection_and_says_so_on_record(house: House) -> None:
+async def test_leaving_early_ends_the_connection_and_says_so_on_record(house: House) -> None:
     async with serve(answer(bytes(1024 * 1024))) as upstream:
         await house.allow(upstream.port)
-        exchange = await house.pipeline(upstream.port).open(call_for(f"http://127.0.0.1:{upstream.port}/"))
-        pieces = exchange.body()
-        await anext(pieces)
-        await pieces.aclose()  # type: ignore[attr-defined]
-        await exchange.close()
-        await exchange.close()
+        call = call_for(f"http://127.0.0.1:{upstream.port}/")
+        async with house.pipeline(upstream.port).open(call) as exchange:
+            pieces = exchange.body()
+            await anext(pieces)
+            await pieces.aclose()  # type: ignore[attr-defined]
         assert exchange._connection._transport.is_closing()  # type: ignore[union-attr]
         outcome = (await house.entries("proxy.http_request"))[-1]
         assert (outcome["outcome"], outcome["reason"]) == ("cut", "abandoned")
@@ -67,12 +66,28 @@ async def test_a_body_that_stops_is_a_timeout(house: House, deadlines: Deadlines
     async with asyncio.timeout(10), serve(stop) as upstream:
         await house.allow(upstream.port)
         call = call_for(f"http://127.0.0.1:{upstream.port}/", deadlines=deadlines)
-        exchange = await house.pipeline(upstream.port).open(call)
         with pytest.raises(Refusal) as caught:
-            async for piece in exchange.body():
-                assert piece == b"hello"
-        await exchange.close(caught.value)
+            async with house.pipeline(upstream.port).open(call) as exchange:
+                async for piece in exchange.body():
+                    assert piece == b"hello"
         assert caught.value.problem.code is ProblemCode.UPSTREAM_TIMEOUT
+
+
+async def test_the_total_deadline_holds_for_what_is_there_without_waiting(house: House) -> None:
+    async def flood(_head: bytes, _reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % (1 << 30))
+        while True:
+            writer.write(bytes(65536))
+            await writer.drain()
+
+    async with asyncio.timeout(20), serve(flood) as upstream:
+        await house.allow(upstream.port)
+        call = call_for(f"http://127.0.0.1:{upstream.port}/", deadlines=Deadlines(total=0.3))
+        with pytest.raises(Refusal, match="upstream_timeout"):
+            async with house.pipeline(upstream.port).open(call) as exchange:
+                async for _ in exchange.body():
+                    # The reader leaves the connection the time to have the next piece ready.
+                    await asyncio.sleep(0.01)
 
 
 async def test_a_head_without_body_keeps_the_length_that_it_speaks_of(house: House) -> None:

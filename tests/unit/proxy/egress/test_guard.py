@@ -94,6 +94,17 @@ def test_a_public_address_of_this_machine_is_refused(make_guard: MakeGuard) -> N
     assert make_guard().judge_addresses(url, addresses("1.1.1.1"))
 
 
+@pytest.mark.parametrize("address", ["64:ff9b::1.1.1.1", "2607:f8b0::5efe:1.1.1.1"])
+def test_a_form_that_carries_this_machines_public_address_is_refused_and_never_opened(
+    make_guard: MakeGuard, address: str
+) -> None:
+    url = parse_url("https://example.com/")
+    assert make_guard().judge_addresses(url, addresses(address))
+    with pytest.raises(Blocked) as caught:
+        make_guard({("example.com", 443): [address]}, own=("1.1.1.1",)).judge_addresses(url, addresses(address))
+    assert caught.value.address_class == AddressClass.TRANSITION
+
+
 @pytest.mark.parametrize(
     "host",
     [
@@ -165,3 +176,36 @@ def test_without_the_table_the_attack_succeeds(make_guard: MakeGuard, monkeypatc
         make_guard().judge_host(url)
     monkeypatch.setattr(guard_module, "SPECIAL", ())
     make_guard().judge_host(url)
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        # AWS: instances, ECS tasks, EKS pod identities, name server
+        "169.254.169.254", "169.254.170.2", "169.254.170.23", "169.254.169.253",
+        "fd00:ec2::254", "fd00:ec2::23", "fd00:ec2::253",
+        "fd20:ce::254", "168.63.129.16", "100.100.100.200", "fd00:100::100:200",  # Google, Azure, Alibaba
+        "192.0.0.192", "fd00:c1::a9fe:a9fe", "161.26.0.10", "166.9.0.1",  # Oracle, IBM
+        "169.254.0.23", "100.88.222.5", "169.254.42.42", "fd00:42::42",  # Tencent, Scaleway
+        "192.80.8.124", "fd00:a9fe:a9fe::1", "fe80::a9fe:a9fe",  # Equinix, Akamai, OpenStack
+        "100.80.80.80", "100.96.0.96",  # UCloud, Volcengine
+    ],
+)  # fmt: skip
+def test_no_setting_opens_the_platform_addresses_of_a_cloud(make_guard: MakeGuard, address: str) -> None:
+    guard = make_guard({("x.lan", 80): [address]})
+    with pytest.raises(Blocked) as blocked:
+        guard.judge_addresses(parse_url("http://x.lan/"), addresses(address))
+    assert "no setting opens" in blocked.value.problem.next
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "metadata", "instance-data", "metadata.google.internal", "metadata.goog", "instance-data.ec2.internal",
+        "metadata.azure.internal", "metadata.tencentyun.com", "metadata.packet.net", "metadata.platformequinix.com",
+        "api.metadata.cloud.ibm.com",
+    ],
+)  # fmt: skip
+def test_the_platform_names_of_a_cloud_are_refused_before_they_are_resolved(make_guard: MakeGuard, name: str) -> None:
+    with pytest.raises(Blocked):
+        make_guard().judge_host(parse_url(f"http://{name}/"))

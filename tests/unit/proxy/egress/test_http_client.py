@@ -173,3 +173,50 @@ async def test_what_the_test_server_reads_is_what_was_sent(trust: Trust) -> None
     reader = asyncio.StreamReader()
     reader.feed_data(b"3\r\nabc\r\n0\r\n\r\n")
     assert await read_request_body(b"transfer-encoding: chunked\r\n\r\n", reader) == b"abc"
+
+
+@pytest.mark.parametrize("reply", [answer(b"", b"413 Content Too Large"), b""])
+async def test_an_early_answer_or_end_is_seen_while_the_callers_next_piece_is_waited_for(
+    trust: Trust, reply: bytes
+) -> None:
+    async def early(_head: bytes, _reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(reply)
+        await writer.drain()
+        if not reply:
+            writer.close()
+        await asyncio.Event().wait()
+
+    async def pieces() -> AsyncIterator[bytes]:
+        yield b"x"
+        await asyncio.Event().wait()
+
+    client = HttpClient(trust)
+    async with asyncio.timeout(10), serve(early) as upstream:
+        url = parse_url(f"http://a.example:{upstream.port}/")
+        connection, _ = await client.connect(url, LOOPBACK, "POST")
+        sending = client.exchange(connection, url, Outgoing("POST", b"/", [], pieces()), Deadlines(60, 60, 60))
+        if reply:
+            await sending
+            assert connection.status == 413
+        else:
+            with pytest.raises(Refusal, match="upstream_unreachable"):
+                await sending
+        assert not connection.is_reusable
+    client.close()
+
+
+async def test_a_caller_that_sends_slowly_is_told_so_and_not_the_host(trust: Trust) -> None:
+    async def pieces() -> AsyncIterator[bytes]:
+        yield b"x"
+        await asyncio.Event().wait()
+
+    async def say_nothing(_head: bytes, _reader: asyncio.StreamReader, _writer: asyncio.StreamWriter) -> None:
+        await asyncio.Event().wait()
+
+    client = HttpClient(trust)
+    async with asyncio.timeout(10), serve(say_nothing) as upstream:
+        url = parse_url(f"http://a.example:{upstream.port}/")
+        connection, _ = await client.connect(url, LOOPBACK, "POST")
+        with pytest.raises(Refusal, match="invalid_request"):
+            await client.exchange(connection, url, Outgoing("POST", b"/", [], pieces()), Deadlines(60, 0.05, 60))
+    client.close()

@@ -72,10 +72,25 @@ def test_whatever_the_secret_a_header_is_one_line(secret: bytes) -> None:
         assert not any(character in headers[0][1] for character in b"\r\n\0")
 
 
-@pytest.mark.parametrize("secret", [b".", b".."])
-def test_a_secret_that_would_be_a_dot_segment_is_refused(secret: bytes) -> None:
+@pytest.mark.parametrize(
+    "secret", [b".", b"..", b"", b"../admin", b"a/../../admin", b"a\\..\\admin", b"..;x", b".. ", b"/.."]
+)
+def test_a_secret_that_would_be_a_dot_segment_or_none_is_refused(secret: bytes) -> None:
     with pytest.raises(Refusal):
         inject(UrlPath(), secret, parse_url("https://api.example.com/{credential}/x"))
+
+
+def test_a_secret_that_completes_a_dot_segment_is_refused_and_one_with_plain_slashes_is_not() -> None:
+    with pytest.raises(Refusal):
+        inject(UrlPath(), b".", parse_url("https://api.example.com/.{credential}/x"))
+    target, _ = inject(UrlPath(), b"T0/B0/a..b", parse_url("https://api.example.com/{credential}/x"))
+    assert target == b"/T0%2FB0%2Fa..b/x"
+
+
+def test_an_empty_secret_is_refused_in_any_form() -> None:
+    for form in FORMS:
+        with pytest.raises(Refusal):
+            inject(form, b"", URL)
 
 
 def test_a_placeholder_without_its_form_and_a_form_without_its_placeholder_are_refused() -> None:

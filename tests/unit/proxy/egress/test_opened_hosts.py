@@ -49,3 +49,12 @@ async def test_what_can_never_be_opened_stops_the_start(entry: OpenedHost) -> No
     resolver = ListedResolver({"bad.lan": [["192.168.1.9", "169.254.0.1"]]})
     with pytest.raises(ConfigurationError, match="MYCELOS_EGRESS_OPEN"):
         await open_hosts((entry,), resolver, OWN, frozenset({9100}))
+
+
+@pytest.mark.parametrize("entry", [OpenedHost("127.0.0.1", 8080), OpenedHost("::1", 8080), OpenedHost("box.lan", 8080)])
+async def test_in_a_container_a_loopback_entry_stops_the_start_and_names_the_host(entry: OpenedHost) -> None:
+    resolver = ListedResolver({"box.lan": [["127.0.0.1"]]})
+    with pytest.raises(ConfigurationError, match=r"host\.docker\.internal:8080"):
+        await open_hosts((entry,), resolver, OWN, frozenset(), in_container=True)
+    lan = await open_hosts((OpenedHost("192.168.1.9", 80),), resolver, OWN, frozenset(), in_container=True)
+    assert lan[0].addresses

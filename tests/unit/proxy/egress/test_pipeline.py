@@ -8,8 +8,11 @@ from typing import Any
 import pytest
 from egress_house import SECRET, House, ListedResolver, answer, call_for, fetch, serve
 
+from mycelos.proxy.egress import decide as decide_module
 from mycelos.proxy.egress import pipeline as pipeline_module
+from mycelos.proxy.egress.http_client import Deadlines
 from mycelos.proxy.egress.scrub import REPLACEMENT
+from mycelos.proxy.egress.url import parse_url
 from mycelos.wire.binding import Basic, Header, Method, Quota, UrlPath
 from mycelos.wire.problems import ProblemCode, Refusal
 from mycelos.wire.secret_forms import secret_forms
@@ -59,9 +62,8 @@ async def test_a_url_path_credential_stands_in_the_path_and_nowhere_on_record(ho
     async with serve() as upstream:
         await house.store(upstream.port, inject=UrlPath(), path=("bot{credential}",), secret="123:AAbbccdd")
         call = call_for(f"http://127.0.0.1:{upstream.port}/bot{{credential}}/getMe", service="github")
-        exchange = await house.pipeline(upstream.port).open(call)
-        assert str(exchange.url).endswith("/bot{credential}/getMe")
-        await exchange.close()
+        async with house.pipeline(upstream.port).open(call) as exchange:
+            assert str(exchange.url).endswith("/bot{credential}/getMe")
         assert upstream.heads[0].startswith(b"GET /bot123:AAbbccdd/getMe HTTP/1.1\r\n")
         assert "AAbbccdd" not in str(await house.entries())
 
@@ -101,7 +103,7 @@ async def test_a_credential_never_goes_to_another_port_or_host(house: House) -> 
 async def test_without_the_binding_check_the_theft_succeeds(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     async with serve() as bound, serve() as collector:
         await house.store(bound.port)
-        monkeypatch.setattr(pipeline_module.binding_check, "violations", lambda _binding, _request: ())
+        monkeypatch.setattr(decide_module.binding_check, "violations", lambda _binding, _request: ())
         await fetch(house.pipeline(collector.port), call_for(f"http://127.0.0.1:{collector.port}/", service="github"))
         assert SECRET.encode() in collector.heads[0]
 
@@ -166,7 +168,7 @@ async def test_a_name_that_answers_public_first_and_loopback_second_is_never_dia
         naive = ListedResolver({"rebind.example": [["93.184.216.34"], ["127.0.0.1"]]})
         guard = house.make_guard()
         checked = await naive.resolve("rebind.example")
-        guard.judge_addresses(pipeline_module.parse_url(call.url), checked)
+        guard.judge_addresses(parse_url(call.url), checked)
         (address,) = await naive.resolve("rebind.example")
         _, writer = await asyncio.open_connection(str(address), upstream.port)
         writer.close()
@@ -235,14 +237,13 @@ async def test_events_flow_at_once_while_the_scrubber_is_at_work(house: House) -
     async with asyncio.timeout(10), serve(stream) as upstream:
         await house.store(upstream.port)
         call = call_for(f"http://127.0.0.1:{upstream.port}/", service="github", door="forward")
-        exchange = await house.pipeline(upstream.port).open(call)
-        pieces = exchange.body()
-        # The upstream waits with the second event until the first has come out at this end.
-        assert await anext(pieces) == b"data: one\n\n"
-        go_on.set()
-        assert await anext(pieces) == b"data: two\n\n"
-        assert [piece async for piece in pieces] == []
-        await exchange.close()
+        async with house.pipeline(upstream.port).open(call) as exchange:
+            pieces = exchange.body()
+            # The upstream waits with the second event until the first has come out at this end.
+            assert await anext(pieces) == b"data: one\n\n"
+            go_on.set()
+            assert await anext(pieces) == b"data: two\n\n"
+            assert [piece async for piece in pieces] == []
 
 
 @pytest.mark.parametrize(
@@ -315,11 +316,8 @@ async def test_an_answer_that_breaks_off_is_an_error_and_its_outcome_is_on_recor
 
     async with serve(cut) as upstream:
         await house.allow(upstream.port)
-        exchange = await house.pipeline(upstream.port).open(call_for(f"http://127.0.0.1:{upstream.port}/"))
-        with pytest.raises(Refusal) as caught:
-            async for _ in exchange.body():
-                pass
-        await exchange.close(caught.value)
+        with pytest.raises(Refusal):
+            await fetch(house.pipeline(upstream.port), call_for(f"http://127.0.0.1:{upstream.port}/"))
         outcome = (await house.entries("proxy.http_request"))[-1]
         assert (outcome["outcome"], outcome["reason"]) == ("failed", "upstream_unreachable")
 
@@ -369,10 +367,10 @@ async def test_when_a_check_raises_or_gives_nonsense_nothing_is_sent(
 ) -> None:
     async with serve() as upstream:
         await house.vault.store("github", "github", (await binding_of_name("good.example", upstream.port),), SECRET)
-        pipeline = house.pipeline()
-        pipeline._guard = house.make_guard({("good.example", upstream.port): ["127.0.0.1"]})
+        guard = house.make_guard({("good.example", upstream.port): ["127.0.0.1"]})
         house.resolver.answers["good.example"] = [["127.0.0.1"]]
-        setattr(pipeline, f"_{port}", Broken(getattr(pipeline, f"_{port}"), name, act))
+        whole = guard if port == "guard" else getattr(house, port)
+        pipeline = house.pipeline(**({"guard": guard} | {port: Broken(whole, name, act)}))
         call = call_for(f"http://good.example:{upstream.port}/", "POST", service="github", body=b"x", length=1)
         with pytest.raises(Exception) as caught:
             await fetch(pipeline, call)
@@ -435,3 +433,206 @@ async def test_no_plaintext_is_reachable_after_the_exchange(house: House) -> Non
         gc.collect()
         holders = [item for item in gc.get_objects() if isinstance(item, pipeline_module.Scrubber)]
         assert all(holder._patterns == [] for holder in holders)
+
+
+async def never_ending(_head: bytes, _reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    writer.write(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n7\r\nhello\n\n\r\n")
+    await asyncio.Event().wait()
+
+
+async def read_until_cut(pipeline: Any, call: Any, begun: asyncio.Event) -> ProblemCode:
+    with pytest.raises(Refusal) as caught:
+        async with pipeline.open(call) as exchange:
+            async for _ in exchange.body():
+                begun.set()
+    return caught.value.problem.code
+
+
+async def change_while_streaming(house: House, port: int, change: Any, **wanted: Any) -> ProblemCode | str:
+    """What becomes of a stream, and of another one at the same time, when the operator changes something."""
+    pipeline, begun = house.pipeline(port), asyncio.Event()
+    call = call_for(f"http://127.0.0.1:{port}/repos", **({"service": "github"} | wanted))
+    stream = asyncio.create_task(read_until_cut(pipeline, call, begun))
+    async with asyncio.timeout(10):
+        await begun.wait()
+        await change()
+        pipeline.recheck()
+        if not house.open_calls.all() or house.open_calls.all()[0].was_cut:
+            return await stream
+    stream.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await stream
+    return "goes on"
+
+
+@pytest.mark.parametrize(
+    ("changed", "code"),
+    [
+        ("deleted", ProblemCode.CREDENTIAL_UNKNOWN),
+        ("narrowed", ProblemCode.BINDING_VIOLATION),
+        ("confirm", ProblemCode.APPROVAL_REQUIRED),
+        ("rotated", "goes on"),
+        ("bound anew", "goes on"),
+    ],
+)
+async def test_a_stream_is_cut_when_its_credential_no_longer_allows_it(
+    house: House, changed: str, code: ProblemCode | str
+) -> None:
+    from egress_house import binding_for
+
+    async with serve(never_ending) as upstream:
+        await house.store(upstream.port)
+        change = {
+            "deleted": lambda: house.vault.delete("github"),
+            "narrowed": lambda: house.vault.bind("github", (binding_for(upstream.port, path=("other",)),)),
+            "confirm": lambda: house.vault.bind("github", (binding_for(upstream.port, confirm=True),)),
+            "rotated": lambda: house.vault.rotate("github", "another-secret-of-some-length"),
+            "bound anew": lambda: house.vault.bind("github", (binding_for(upstream.port, path=("repos",)),)),
+        }[changed]
+        assert await change_while_streaming(house, upstream.port, change) == code
+        outcome = (await house.entries("proxy.http_request"))[-1]
+        assert (outcome["outcome"], outcome["reason"]) == ("cut", getattr(code, "value", "abandoned"))
+
+
+async def test_a_stream_by_a_rule_is_cut_when_the_rule_is_removed(house: House) -> None:
+    async with serve(never_ending) as upstream:
+        await house.allow(upstream.port)
+        (rule,) = house.rules.list()
+        code = await change_while_streaming(house, upstream.port, lambda: house.rules.remove(rule.id), service=None)
+        assert code is ProblemCode.EGRESS_NOT_ALLOWED
+
+
+async def test_a_change_that_cannot_be_decided_cuts_what_is_on_its_way(house: House) -> None:
+    async with serve(never_ending) as upstream:
+        await house.store(upstream.port)
+
+        async def break_vault() -> None:
+            house.vault.find = _raise  # type: ignore[method-assign]
+
+        assert await change_while_streaming(house, upstream.port, break_vault) is ProblemCode.INTERNAL
+
+
+async def test_a_request_that_waits_for_its_answer_or_sends_its_body_is_cut_too(house: House) -> None:
+    silent = asyncio.Event()
+
+    async def say_nothing(_head: bytes, _reader: asyncio.StreamReader, _writer: asyncio.StreamWriter) -> None:
+        silent.set()
+        await asyncio.Event().wait()
+
+    async def trickle() -> Any:
+        yield b"x"
+        await asyncio.Event().wait()
+
+    for changes in ({}, {"body": trickle(), "length": None, "method": "POST"}):
+        silent.clear()
+        async with serve(say_nothing) as upstream, asyncio.timeout(10):
+            await house.store(upstream.port, "github")
+            pipeline = house.pipeline(upstream.port)
+            call = call_for(f"http://127.0.0.1:{upstream.port}/", **({"service": "github"} | changes))
+            task = asyncio.create_task(fetch(pipeline, call))
+            await silent.wait()
+            await house.vault.delete("github")
+            pipeline.recheck()
+            with pytest.raises(Refusal, match="credential_unknown"):
+                await task
+            assert house.open_calls.all() == ()
+
+
+async def test_a_change_between_the_decision_and_the_dialling_is_not_missed(house: House) -> None:
+    """The credential is deleted while the intent is being written."""
+
+    async def intent(*arguments: Any, **keywords: Any) -> Any:
+        receipt = await house.recorder.intent(*arguments, **keywords)
+        await house.vault.delete("github")
+        pipeline.recheck()
+        return receipt
+
+    async with serve() as upstream:
+        await house.store(upstream.port)
+        pipeline = house.pipeline(upstream.port, recorder=Broken(house.recorder, "intent", intent))
+        with pytest.raises(Refusal, match="credential_unknown"):
+            await fetch(pipeline, call_for(f"http://127.0.0.1:{upstream.port}/", service="github"))
+        assert upstream.connections == 0
+        outcome = (await house.entries("proxy.http_request"))[-1]
+        assert (outcome["outcome"], outcome["reason"]) == ("cut", "credential_unknown")
+
+
+async def test_without_the_recheck_the_stream_of_a_deleted_credential_goes_on(house: House) -> None:
+    async with serve(never_ending) as upstream:
+        await house.store(upstream.port)
+        pipeline = house.pipeline(upstream.port)
+        call = call_for(f"http://127.0.0.1:{upstream.port}/", service="github")
+        async with asyncio.timeout(10), pipeline.open(call) as exchange:
+            pieces = exchange.body()
+            assert await anext(pieces) == b"hello\n\n"
+            await house.vault.delete("github")
+            assert not house.open_calls.all()[0].was_cut
+
+
+async def test_what_the_web_rule_allows_is_bounded_before_any_name_is_resolved(house: House) -> None:
+    await house.rules.set_web(enabled=True)
+    house.resolver.answers = {f"host{number}.example": [["127.0.0.1"]] for number in range(40)}
+    pipeline = house.pipeline()
+    codes = []
+    for number in range(40):
+        with pytest.raises(Refusal) as caught:
+            await fetch(pipeline, call_for(f"https://host{number}.example/", run="run_a"))
+        codes.append(caught.value.problem.code)
+    assert codes == [ProblemCode.SSRF_BLOCKED] * 30 + [ProblemCode.RATE_LIMITED] * 10
+    assert len(house.resolver.asked) == 30
+    (intent, *_) = await house.entries("proxy.http_request")
+    assert intent["details"]["web"] is True
+    assert intent["details"]["url_bytes"] > 0
+    assert (await house.entries("proxy.binding_violation"))[-1]["details"]["code"] == "rate_limited"
+
+
+async def test_by_the_web_rule_no_header_of_the_callers_choice_goes_out(house: House) -> None:
+    await house.rules.set_web(enabled=True)
+    async with serve() as upstream:
+        house.resolver.answers["a.example"] = [["127.0.0.1"]]
+        guard = house.make_guard()
+        # The one address that a test has is let through; the rule for every host is what is looked at.
+        guard.judge_addresses = lambda _url, addresses: addresses  # type: ignore[method-assign, assignment]
+
+        async def connect(url: Any, addresses: Any, _method: str) -> Any:
+            plain = type(url)("http", "a.example", upstream.port, ("",), None, None)
+            return await house.client.dial(plain, addresses), False
+
+        client = Broken(house.client, "connect", connect)
+        headers = [(b"accept", b"text/html"), (b"x-data", b"0123"), (b"user-agent", b"stolen"), (b"cookie", b"a=b")]
+        call = call_for("https://a.example/", headers=headers)
+        assert (await fetch(house.pipeline(guard=guard, client=client), call))[0] == 200
+        assert b"accept: text/html\r\n" in upstream.heads[0]
+        assert not any(word in upstream.heads[0] for word in (b"x-data", b"stolen", b"a=b"))
+
+
+async def test_a_run_that_asks_for_too_much_at_once_is_refused_and_another_run_is_not(house: House) -> None:
+    from mycelos.proxy.egress.open_calls import OpenCalls
+
+    async with serve(never_ending) as upstream:
+        await house.allow(upstream.port)
+        pipeline = house.pipeline(upstream.port, open_calls=OpenCalls(per_run=1, per_host=10))
+        url = f"http://127.0.0.1:{upstream.port}/"
+        async with asyncio.timeout(10), pipeline.open(call_for(url, run="run_a")):
+            with pytest.raises(Refusal, match="rate_limited"):
+                await fetch(pipeline, call_for(url, run="run_a"))
+            async with pipeline.open(call_for(url, run="run_b")) as exchange:
+                assert exchange.status == 200
+        assert (await house.entries("proxy.binding_violation"))[-1]["details"]["code"] == "rate_limited"
+
+
+async def test_the_total_deadline_bounds_also_the_sending(house: House) -> None:
+    async def trickle() -> Any:
+        while True:
+            await asyncio.sleep(0)
+            yield b"x"
+
+    async def read_for_ever(_head: bytes, reader: asyncio.StreamReader, _writer: asyncio.StreamWriter) -> None:
+        while await reader.read(65536):
+            pass
+
+    async with serve(read_for_ever) as upstream:
+        await house.allow(upstream.port, Method.POST)
+        call = call_for(f"http://127.0.0.1:{upstream.port}/", "POST", body=trickle(), deadlines=Deadlines(total=0.2))
+        with pytest.raises(Refusal, match="upstream_timeout"):
+            await fetch(house.pipeline(upstream.port), call)

@@ -1,13 +1,11 @@
 from __future__ import annotations
 
-import asyncio
 import socket
 import threading
 from collections.abc import AsyncIterator, Callable
 
-import dns.message
-import dns.rrset
 import pytest
+from dns_server import DnsServer
 
 from mycelos.proxy.egress import resolve as resolve_module
 from mycelos.proxy.egress.guard import Blocked
@@ -18,58 +16,17 @@ from mycelos.wire.problems import ProblemCode, Refusal
 pytestmark = pytest.mark.anyio
 
 
-class DnsServer(asyncio.DatagramProtocol):
-    """A name server on loopback: each question of a name takes the next of its answers."""
-
-    def __init__(self, answers: dict[str, list[list[str]]]) -> None:
-        self.answers = answers
-        self.asked: list[str] = []
-        self.transport: asyncio.DatagramTransport | None = None
-
-    async def start(self) -> tuple[str, int]:
-        loop = asyncio.get_running_loop()
-        self.transport, _ = await loop.create_datagram_endpoint(lambda: self, ("127.0.0.1", 0))
-        return "127.0.0.1", self.transport.get_extra_info("sockname")[1]
-
-    def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
-        query = dns.message.from_wire(data)
-        question = query.question[0]
-        name, kind = question.name.to_text(), dns.rdatatype.to_text(question.rdtype)
-        self.asked.append(f"{name} {kind}")
-        response = dns.message.make_response(query)
-        lists = self.answers.get(f"{name} {kind}")
-        if lists == [["SILENCE"]]:
-            return
-        if lists is None and not any(key.startswith(f"{name} ") for key in self.answers):
-            response.set_rcode(dns.rcode.NXDOMAIN)
-        elif lists == [["SERVFAIL"]]:
-            response.set_rcode(dns.rcode.SERVFAIL)
-        elif lists:
-            records = lists.pop(0) if len(lists) > 1 else lists[0]
-            owner = name
-            for record in records:
-                if record.startswith("CNAME "):
-                    target = record.removeprefix("CNAME ")
-                    response.answer.append(dns.rrset.from_text(owner, 60, "IN", "CNAME", target))
-                    owner = target
-                else:
-                    response.answer.append(dns.rrset.from_text(owner, 60, "IN", kind, record))
-        assert self.transport is not None
-        self.transport.sendto(response.to_wire(), addr)
-
-
 @pytest.fixture
 async def name_server(anyio_backend: str) -> AsyncIterator[Callable[..., DnsServer]]:
     servers: list[DnsServer] = []
 
-    def make(answers: dict[str, list[list[str]]]) -> DnsServer:
-        servers.append(DnsServer(answers))
+    def make(answers: dict[str, list[list[str]]], seconds: int = 0) -> DnsServer:
+        servers.append(DnsServer(answers, seconds))
         return servers[-1]
 
     yield make
     for server in servers:
-        if server.transport is not None:
-            server.transport.abort()
+        server.stop()
 
 
 async def test_both_families_are_asked_for_and_all_answers_come_back(name_server: Callable[..., DnsServer]) -> None:
@@ -100,7 +57,7 @@ async def test_a_chain_of_names_ends_in_addresses_that_are_judged(
         make_guard().judge_addresses(parse_url("http://a.example/"), found)  # type: ignore[operator]
 
 
-async def test_an_answer_that_changes_is_seen_because_nothing_is_cached(
+async def test_an_answer_without_a_lifetime_is_kept_for_no_other_request(
     make_guard: object, name_server: Callable[..., DnsServer]
 ) -> None:
     server = name_server({"a.example. A": [["93.184.216.34"], ["127.0.0.1"]], "a.example. AAAA": [[]]})
@@ -109,6 +66,42 @@ async def test_an_answer_that_changes_is_seen_because_nothing_is_cached(
     assert guard.judge_addresses(url, await resolver.resolve("a.example"))
     with pytest.raises(Blocked):
         guard.judge_addresses(url, await resolver.resolve("a.example"))
+
+
+@pytest.mark.parametrize(("lifetime", "kept"), [(10, 10), (60, 30), (86400, 30)])
+async def test_an_answer_is_kept_for_its_lifetime_and_never_longer_than_thirty_seconds(
+    lifetime: int, kept: int, name_server: Callable[..., DnsServer]
+) -> None:
+    now = 100.0
+    answers = {"a.example. A": [["93.184.216.34"], ["1.1.1.1"]], "a.example. AAAA": [[]]}
+    resolver = DnsResolver(await name_server(answers, lifetime).start(), monotonic=lambda: now)
+    first = await resolver.resolve("a.example")
+    now = 100.0 + kept - 0.1
+    assert await resolver.resolve("a.example") == first
+    now = 100.0 + kept
+    assert list(map(str, await resolver.resolve("a.example"))) == ["1.1.1.1"]
+
+
+async def test_the_shortest_lifetime_of_a_chain_of_names_counts(name_server: Callable[..., DnsServer]) -> None:
+    now = 100.0
+    server = name_server({"a.example. A": [["CNAME b.example.", "93.184.216.34"], ["1.1.1.1"]]}, 20)
+    server.seconds_of = {"a.example.": 5}
+    resolver = DnsResolver(await server.start(), monotonic=lambda: now)
+    await resolver.resolve("a.example")
+    now = 105.0
+    assert list(map(str, await resolver.resolve("a.example"))) == ["1.1.1.1"]
+
+
+async def test_only_so_many_answers_are_kept(
+    name_server: Callable[..., DnsServer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(resolve_module, "_KEPT_ANSWERS", 2)
+    server = name_server({f"{name}.example. A": [["1.1.1.1"]] for name in "abc"}, 20)
+    resolver = DnsResolver(await server.start())
+    for name in "abca":
+        await resolver.resolve(f"{name}.example")
+    assert server.asked.count("a.example. A") == 2
+    assert server.asked.count("b.example. A") == 1
 
 
 @pytest.mark.parametrize("family", ["A", "AAAA"])
@@ -153,5 +146,29 @@ async def test_a_system_resolver_that_fails_or_hangs_is_a_refusal(monkeypatch: p
         with pytest.raises(Refusal) as caught:
             await SystemResolver(0.05).resolve("a.example")
         assert caught.value.problem.code is ProblemCode.RESOLUTION_FAILED
+    finally:
+        release.set()
+
+
+async def test_a_name_that_hangs_takes_no_thread_from_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    release, asked = threading.Event(), list[str]()
+
+    def ask(question: str, *_arguments: object, **_keywords: object) -> list[tuple[object, ...]]:
+        asked.append(question)
+        if question.endswith("slow.example."):
+            release.wait(20)
+        return [(0, 0, 0, "", ("1.1.1.1", 0))]
+
+    monkeypatch.setattr(resolve_module.socket, "getaddrinfo", ask)
+    resolver = SystemResolver(0.05)
+    try:
+        for number in range(2 * resolve_module._THREADS):
+            with pytest.raises(Refusal):
+                await resolver.resolve(f"{number}.slow.example")
+        with pytest.raises(Refusal):
+            await resolver.resolve("0.slow.example")
+        assert len(asked) == resolve_module._THREADS_OF_PARENT
+        for number in range(10):
+            assert list(map(str, await resolver.resolve(f"good{number}.test"))) == ["1.1.1.1"]
     finally:
         release.set()

@@ -11,12 +11,21 @@ from mycelos.ledger.entry import COLUMNS, Phase, make_draft
 from mycelos.ledger.events import Event
 from mycelos.proxy.ledger.database import (
     INSERT,
+    INSERT_NODE,
+    KEEP_CHECKPOINT,
+    ROWS_AT_ONCE,
     SCHEMA,
+    SELECT,
     LedgerError,
+    LedgerUnavailableError,
+    insert_entries,
+    newest_checkpoint,
     open_for_reading,
     open_for_writing,
     schema_faults,
 )
+
+GUARDS = [name for name, sql in SCHEMA.items() if sql.startswith("CREATE TRIGGER")]
 
 
 def row(seq):
@@ -44,6 +53,26 @@ def test_the_columns_of_the_table_are_those_of_an_entry(writer, path):
     reader = open_for_reading(path)
     assert [name for _, name, *_ in reader.execute("PRAGMA table_info(audit_events)")] == list(COLUMNS)
     reader.close()
+
+
+@pytest.mark.parametrize("count", [1, 2, ROWS_AT_ONCE, ROWS_AT_ONCE + 1, 2 * ROWS_AT_ONCE + 3])
+def test_many_entries_are_written_as_one_by_one(writer, count):
+    rows = [row(seq) for seq in range(count)]
+    insert_entries(writer, rows)
+    assert writer.execute(f"{SELECT} ORDER BY seq").fetchall() == rows
+
+
+@pytest.mark.parametrize("places", [(0, 1, 3), (0, 1, 1), (1, 2)])
+def test_of_many_entries_in_one_statement_each_must_have_the_next_place(writer, places):
+    with pytest.raises(sqlite3.IntegrityError, match="next number only"):
+        insert_entries(writer, [row(seq) for seq in places])
+    assert writer.execute("SELECT count(*) FROM audit_events").fetchone() == (0,)
+
+
+def test_each_commit_of_the_writer_is_synced(writer):
+    writer.set_authorizer(None)
+    assert writer.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    assert writer.execute("PRAGMA synchronous").fetchone() == (2,)
 
 
 def test_file_and_folder_are_for_this_user_alone(writer, path):
@@ -117,6 +146,9 @@ def test_a_column_takes_its_own_type_only(writer, column):
         "CREATE TABLE other (x)",
         "CREATE TEMP TRIGGER t BEFORE INSERT ON audit_events BEGIN SELECT RAISE(IGNORE); END",
         "ATTACH ':memory:' AS other",
+        "UPDATE tree_nodes SET hash = x'00'",
+        "DELETE FROM tree_nodes",
+        "DELETE FROM checkpoints",
         "PRAGMA writable_schema = ON",
         "PRAGMA synchronous = OFF",
         "PRAGMA user_version = 7",
@@ -144,7 +176,31 @@ def test_a_link_in_the_ledger_s_place_is_refused(path, tmp_path):
     assert target.read_bytes() == b""
 
 
-@pytest.mark.parametrize("name", [name for name in SCHEMA if name != "audit_events"])
+@pytest.mark.parametrize("suffix", ["-journal", "-wal", "-shm"])
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir, lambda path: path.symlink_to("/dev/zero")])
+def test_what_sqlite_would_wait_for_beside_the_ledger_is_refused_by_name(path, suffix, make):
+    open_for_writing(path).close()
+    beside = path.with_name(path.name + suffix)
+    make(beside)
+    for opened in (open_for_reading, open_for_writing):
+        with pytest.raises(LedgerError, match=f"{beside.name} is not a regular file"):
+            opened(path)
+
+
+def test_a_ledger_that_the_system_does_not_let_be_read_is_told_apart(path, monkeypatch):
+    open_for_writing(path).close()
+
+    def refuse(*_, **__):
+        error = sqlite3.OperationalError("unable to open")
+        error.sqlite_errorcode, error.sqlite_errorname = sqlite3.SQLITE_CANTOPEN, "SQLITE_CANTOPEN"
+        raise error
+
+    monkeypatch.setattr(sqlite3, "connect", refuse)
+    with pytest.raises(LedgerUnavailableError, match="SQLITE_CANTOPEN"):
+        open_for_reading(path)
+
+
+@pytest.mark.parametrize("name", GUARDS)
 def test_a_ledger_whose_guard_was_taken_away_is_not_written_to(writer, intruder, path, name):
     intruder.execute(f"DROP TRIGGER {name}")
     assert schema_faults(intruder) == [name]
@@ -155,6 +211,16 @@ def test_a_ledger_whose_guard_was_taken_away_is_not_written_to(writer, intruder,
 def test_a_guard_that_was_added_is_noticed_too(writer, intruder, path):
     intruder.execute("CREATE TRIGGER x BEFORE INSERT ON audit_events BEGIN SELECT RAISE(IGNORE); END")
     with pytest.raises(LedgerError, match=r"\(x\)"):
+        open_for_writing(path)
+
+
+@pytest.mark.parametrize("name", GUARDS)
+def test_an_index_under_a_guard_s_name_is_noticed_beside_the_guard(writer, intruder, path, name):
+    intruder.execute(f"DROP TRIGGER {name}")
+    intruder.execute(f"CREATE INDEX {name} ON audit_events(event) WHERE event != 'lockdown.set'")
+    intruder.execute(SCHEMA[name])
+    assert schema_faults(intruder) == [name]
+    with pytest.raises(LedgerError, match=name):
         open_for_writing(path)
 
 
@@ -173,9 +239,42 @@ def test_an_index_that_hides_rows_is_noticed_whatever_its_name(writer, intruder,
         open_for_writing(path)
 
 
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "INSERT INTO tree_nodes VALUES (8, 0, x'00')",
+        "INSERT OR REPLACE INTO tree_nodes VALUES (8, 0, x'00')",
+        "INSERT INTO tree_nodes VALUES (8, 2, x'00')",
+        "INSERT INTO tree_nodes VALUES (16, 1, x'00')",
+        "UPDATE tree_nodes SET hash = x'00'",
+        "DELETE FROM tree_nodes",
+        "INSERT INTO checkpoints VALUES (0, 5, 'another')",
+        "INSERT OR REPLACE INTO checkpoints VALUES (0, 5, 'another')",
+        "INSERT INTO checkpoints VALUES (1, 300, 'as large as the newest')",
+        "INSERT INTO checkpoints VALUES (1, 513, 'in the tile before its own')",
+        "INSERT INTO checkpoints VALUES (3, 513, 'in the tile after its own')",
+        "UPDATE checkpoints SET size = 255 WHERE tile = 0",
+        "UPDATE checkpoints SET note = 'another' WHERE tile = 0",
+        "UPDATE checkpoints SET note = 'another' WHERE tile = 1",
+        "UPDATE checkpoints SET size = 299 WHERE tile = 1",
+        "UPDATE checkpoints SET size = 600, tile = 2 WHERE tile = 1",
+        "DELETE FROM checkpoints",
+    ],
+)
+def test_tree_and_checkpoints_only_grow_whoever_writes(writer, intruder, statement):
+    intruder.execute(INSERT_NODE, (8, 0, b"a hash"))
+    for tile, size in ((0, 5), (0, 9), (1, 256), (1, 300)):
+        intruder.execute(KEEP_CHECKPOINT, (tile, size, f"at {size}"))
+    with pytest.raises(sqlite3.IntegrityError):
+        intruder.execute(statement)
+    assert intruder.execute("SELECT size, note FROM checkpoints").fetchall() == [(9, "at 9"), (300, "at 300")]
+    assert intruder.execute("SELECT hash FROM tree_nodes").fetchall() == [(b"a hash",)]
+    assert newest_checkpoint(intruder) == (300, "at 300")
+
+
 def test_another_schema_version_is_refused(writer, intruder, path):
-    intruder.execute("PRAGMA user_version = 2")
-    with pytest.raises(LedgerError, match="version 2"):
+    intruder.execute("PRAGMA user_version = 1")
+    with pytest.raises(LedgerError, match="version 1"):
         open_for_writing(path)
 
 
@@ -215,3 +314,13 @@ def test_a_stopped_ledger_in_a_folder_that_cannot_be_written_is_read_and_leaves_
     assert reader.execute("SELECT count(*) FROM audit_events").fetchone() == (0,)
     reader.close()
     assert list(path.parent.iterdir()) == [path]
+
+
+def test_a_damaged_schema_that_sqlite_quotes_is_a_plain_refusal(path, writer):
+    writer.close()
+    image = path.read_bytes()
+    place = image.index(b"checkpoints_newer_only")
+    path.write_bytes(image[: place + 3] + b"\xc5" + image[place + 4 :])
+    for opened in (open_for_reading, open_for_writing):
+        with pytest.raises(LedgerError, match="cannot be read as a ledger"):
+            opened(path)

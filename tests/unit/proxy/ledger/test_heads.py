@@ -1,31 +1,43 @@
 from __future__ import annotations
 
+import os
 import stat
 
+import msgspec
 import pytest
+from ledger_keys import note_of
 
-from mycelos.ledger.chain import Head
-from mycelos.proxy.ledger.heads import COMMAND_LINE, GATEWAY, remember, remembered_heads
+from mycelos.proxy.ledger.heads import (
+    COMMAND_LINE,
+    COMMAND_LINE_OUTSIDE,
+    GATEWAY,
+    PROXY_OUTSIDE,
+    Outside,
+    forget_inside,
+    outside_of,
+    remember,
+    remembered_heads,
+)
 
-HEAD = Head(7, "ab" * 32)
+NOTE, NEWER = note_of(8), note_of(10)
 
 
 def test_a_remembered_head_is_read_back_and_is_for_this_user_alone(layout):
-    remember(layout.command_line_head, HEAD)
-    assert remembered_heads(layout).heads == {COMMAND_LINE: HEAD}
+    remember(layout.command_line_head, NOTE)
+    assert remembered_heads(layout).notes == {COMMAND_LINE: NOTE.encode()}
     assert stat.S_IMODE(layout.command_line_head.stat().st_mode) == 0o600
     assert [path.name for path in layout.command_line_head.parent.iterdir()] == ["command-line.json"]
 
 
 def test_the_gateway_s_head_is_read_as_the_gateway_writes_it(layout):
-    layout.gateway.mkdir()
-    layout.gateway_head.write_text('{"seq": 7, "leaf_hash": "' + "ab" * 32 + '"}')
-    assert remembered_heads(layout).heads == {GATEWAY: HEAD}
+    layout.gateway.mkdir(parents=True)
+    layout.gateway_head.write_bytes(msgspec.json.encode({"note": NOTE}))
+    assert remembered_heads(layout).notes == {GATEWAY: NOTE.encode()}
 
 
 def test_nobody_remembers_at_first(layout):
     found = remembered_heads(layout)
-    assert (found.heads, found.unreadable) == ({}, ())
+    assert (found.notes, found.unreadable) == ({}, ())
 
 
 @pytest.mark.parametrize(
@@ -34,9 +46,9 @@ def test_nobody_remembers_at_first(layout):
         "",
         "{}",
         "[]",
-        '{"seq": -1, "leaf_hash": "' + "ab" * 32 + '"}',
-        '{"seq": 1, "leaf_hash": "xy"}',
-        '{"seq": 1, "leaf_hash": "' + "ab" * 32 + '", "more": 1}',
+        '{"note": 1}',
+        '{"note": "x", "vault_generation": -1}',
+        '{"note": "x", "more": 1}',
         "\x00" * 9000,
     ],
 )
@@ -44,17 +56,58 @@ def test_a_head_that_cannot_be_read_is_named_and_not_taken_for_absent(layout, co
     layout.command_line_head.parent.mkdir()
     layout.command_line_head.write_text(content)
     found = remembered_heads(layout)
-    assert (found.heads, found.unreadable) == ({}, (COMMAND_LINE,))
+    assert (found.notes, found.unreadable) == ({}, (COMMAND_LINE,))
+
+
+@pytest.mark.parametrize("kind", ["FIFO", "directory", "link", "device"])
+def test_what_lies_there_and_is_no_file_cannot_be_read_and_keeps_nobody_waiting(layout, tmp_path, kind):
+    layout.gateway.mkdir(parents=True)
+    sound = tmp_path / "sound"
+    remember(sound, NOTE)
+    if kind == "FIFO":
+        os.mkfifo(layout.gateway_head)
+    elif kind == "directory":
+        layout.gateway_head.mkdir()
+    else:
+        layout.gateway_head.symlink_to(sound if kind == "link" else "/dev/zero")
+    found = remembered_heads(layout)
+    assert (found.notes, found.unreadable) == ({}, (GATEWAY,))
 
 
 def test_a_write_that_fails_leaves_the_old_head(layout, monkeypatch):
-    remember(layout.command_line_head, HEAD)
+    remember(layout.command_line_head, NOTE)
 
     def refuse(_descriptor):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("os.fsync", refuse)
     with pytest.raises(OSError, match="No space"):
-        remember(layout.command_line_head, Head(9, "cd" * 32))
-    assert remembered_heads(layout).heads == {COMMAND_LINE: HEAD}
+        remember(layout.command_line_head, NEWER)
+    assert remembered_heads(layout).notes == {COMMAND_LINE: NOTE.encode()}
     assert len(list(layout.command_line_head.parent.iterdir())) == 1
+
+
+def test_what_lies_outside_is_read_with_the_generation_of_the_vault(layout, tmp_path):
+    outside = Outside(tmp_path / "heads")
+    remember(outside.proxy, NOTE, 7)
+    remember(outside.command_line, NEWER)
+    found = remembered_heads(layout, outside)
+    assert found.notes == {PROXY_OUTSIDE: NOTE.encode(), COMMAND_LINE_OUTSIDE: NEWER.encode()}
+    assert found.paths[PROXY_OUTSIDE] == outside.proxy
+    assert found.vault_generation == 7
+
+
+def test_there_is_no_outside_without_a_name_or_a_place(layout, tmp_path):
+    environ = {"XDG_STATE_HOME": str(tmp_path)}
+    assert outside_of(layout, environ, "ab" * 16) == Outside(tmp_path / "mycelos" / "heads" / ("ab" * 16))
+    assert outside_of(layout, environ, None) is None
+    assert outside_of(layout, {}, "ab" * 16) is None
+
+
+def test_an_adopted_copy_forgets_what_lies_inside_and_nothing_else(layout, tmp_path):
+    outside = Outside(tmp_path / "heads")
+    for path in (layout.command_line_head, layout.gateway_head, outside.proxy):
+        remember(path, NOTE)
+    forget_inside(layout)
+    forget_inside(layout)
+    assert remembered_heads(layout, outside).notes == {PROXY_OUTSIDE: NOTE.encode()}

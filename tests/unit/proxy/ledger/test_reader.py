@@ -41,7 +41,7 @@ async def test_an_area_is_not_a_prefix_of_names(reader):
 
 
 async def test_every_row_is_there_for_verification(reader):
-    assert verify(reader.rows(), {}).entries == 10
+    assert verify(reader.rows(), {}, None).entries == 10
     assert reader.schema_faults() == []
 
 
@@ -61,6 +61,20 @@ async def test_a_row_that_is_no_entry_names_what_to_do(reader, path):
     intruder.close()
     with pytest.raises(LedgerError, match="audit verify"):
         reader.newest(10)
+
+
+async def test_text_that_is_none_is_a_row_like_another_for_verification(reader, path):
+    before = list(reader.rows())
+    intruder = sqlite3.connect(path, isolation_level=None)
+    intruder.execute("DROP TRIGGER audit_events_no_update")
+    intruder.execute("UPDATE audit_events SET reason = CAST(x'ff' AS TEXT) WHERE seq IN (5, 7)")
+    intruder.close()
+    rows = list(reader.rows())
+    assert [row[0] for row in rows] == list(range(10))
+    assert [row == old for row, old in zip(rows, before, strict=True)] == [seq not in {5, 7} for seq in range(10)]
+    assert verify(rows, {}, None).fault.seq == 5
+    # And the same connection reads on as it did.
+    assert reader.entry(5).reason == "\udcff"
 
 
 async def test_a_damaged_file_says_how_far_it_can_be_read(recorder, path):
@@ -97,4 +111,15 @@ async def test_a_tree_that_makes_searches_miss_rows_is_noticed(recorder, path):
         assert bent.entry(key) is None, "the attack no longer hides a row"
         assert bent.after(key - 1, 1)[0].seq > key
         with pytest.raises(LedgerError, match="a search can miss"):
-            verify(bent.rows(), {})
+            verify(bent.rows(), {}, None)
+
+
+async def test_the_newest_entry_that_holds_a_field_is_found_by_its_source(recorder, path):
+    for generation in (1, 2):
+        await recorder.fact(Event.PROXY_STARTED, details={"vault_generation": generation, "vault_digest": "ab"})
+    # A text that looks like the field, and an entry without it.
+    await recorder.fact(Event.PROXY_STARTED, reason='"vault_digest":', details={"version": '"vault_digest":'})
+    with LedgerReader(path) as reader:
+        assert reader.newest_holding("vault_digest", ("proxy", "operator")).seq == 1
+        assert reader.newest_holding("vault_digest", ("operator",)) is None
+        assert reader.newest_holding("port", ("proxy",)) is None

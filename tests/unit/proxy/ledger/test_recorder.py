@@ -7,10 +7,13 @@ import json
 import sqlite3
 
 import pytest
+from ledger_keys import ledger_keys
 
 from mycelos.ledger.events import EVENTS, Event, Source
 from mycelos.ledger.verify import Verdict
 from mycelos.proxy.ledger.database import LedgerError
+from mycelos.proxy.ledger.limits import LimitedError
+from mycelos.proxy.ledger.reader import LedgerReader
 from mycelos.proxy.ledger.recorder import Recorder
 from mycelos.wire.audit import AppendRequest
 from mycelos.wire.problems import ProblemCode, Refusal
@@ -85,6 +88,23 @@ async def test_a_malformed_append_is_refused_and_its_values_are_not_repeated(rec
     assert await all_entries(recorder) == []
 
 
+async def test_an_append_is_judged_as_it_would_be_written_and_only_where_it_could_be(recorder):
+    judged = []
+
+    async def judge(draft):
+        judged.append(draft)
+        raise Refusal(ProblemCode.RATE_LIMITED, "Later.", "Try again.")
+
+    for wrong in ({"event": "no.such"}, {"event": "tool.called", "details": {"secret": "x"}}):
+        with pytest.raises(Refusal, match="invalid_request"):
+            await recorder.append_claimed(AppendRequest(**wrong), judge)
+    assert judged == []
+    with pytest.raises(Refusal, match="rate_limited"):
+        await recorder.append_claimed(AppendRequest(event="tool.called", details={"tool": "y" * 2000}), judge)
+    assert [len(json.loads(draft.details)["tool"]) for draft in judged] == [1024]
+    assert await all_entries(recorder) == []
+
+
 async def test_the_gateway_cannot_settle_an_intent_of_the_proxy(recorder):
     intent = await recorder.intent(Event.PROXY_HTTP_REQUEST)
     with pytest.raises(Refusal, match="intent_seq"):
@@ -94,8 +114,8 @@ async def test_the_gateway_cannot_settle_an_intent_of_the_proxy(recorder):
 
 
 async def test_of_arguments_only_a_keyed_digest_is_kept(recorder):
-    key, digest = bytes(range(32)), hashlib.sha256(b"{}").hexdigest()
-    recorder.set_mac_key(key)
+    key, digest = ledger_keys().mac_key, hashlib.sha256(b"{}").hexdigest()
+    recorder.use(ledger_keys())
     await recorder.append_claimed(AppendRequest(event="tool.called", args_digest=digest))
     (entry,) = await all_entries(recorder)
     assert entry.args_mac == hmac.new(key, bytes.fromhex(digest), "sha256").hexdigest()
@@ -106,8 +126,6 @@ async def test_without_its_key_a_digest_is_refused_and_not_left_out(recorder):
     with pytest.raises(Refusal) as caught:
         await recorder.append_claimed(AppendRequest(event="tool.called", args_digest="ab" * 32))
     assert caught.value.problem.code is ProblemCode.AUDIT_UNAVAILABLE
-    with pytest.raises(ValueError, match="32 bytes"):
-        recorder.set_mac_key(b"short")
 
 
 async def test_appends_at_once_are_all_there_in_one_unbroken_order(recorder):
@@ -209,3 +227,139 @@ async def test_events_are_filtered(recorder, clock):
     assert await events(event="policy") == ["policy.denied", "policy.allowed"]
     assert await events(since="2026-01-31T12:00:30.000000Z") == ["policy.denied", "policy.allowed"]
     assert await events(after=0, limit=1) == ["policy.denied"]
+
+
+async def test_a_check_sees_what_was_left_and_its_refusal_leaves_the_ledger_as_it_was(path, clock):
+    recorder = await Recorder.open(path, clock)
+    intent = await recorder.intent(Event.PROXY_HTTP_REQUEST)
+    await recorder.close()
+    before = recorder.head
+    seen = []
+
+    def refuse(recovery):
+        seen.append(([entry.seq for entry in recovery.unresolved], recovery.head))
+        message = "an old copy"
+        raise LedgerError(message)
+
+    with pytest.raises(LedgerError, match="an old copy"):
+        await Recorder.open(path, clock, check=refuse)
+    assert seen == [([intent.seq], before)]
+    with LedgerReader(path) as reader:
+        assert reader.newest(1)[0].seq == before.seq
+    recorder = await Recorder.open(path, clock, check=lambda _recovery: None)
+    assert recorder.head.seq == before.seq + 1
+    await recorder.close()
+
+
+async def test_what_a_limit_refuses_is_not_written_and_that_it_refuses_is_on_record(recorder):
+    counts = iter((1, 0))
+
+    def admit(drafts):
+        if drafts[0].source is Source.GATEWAY:
+            raise LimitedError(
+                ProblemCode.RATE_LIMITED, "Too much.", "Wait.", source=Source.GATEWAY, report=next(counts)
+            )
+
+    recorder.limit_by(admit)
+    for _ in range(2):
+        with pytest.raises(Refusal, match="rate_limited"):
+            await recorder.append_claimed(AppendRequest(event="tool.called"))
+    await recorder.fact(Event.CREDENTIAL_DELETED)
+    limited, deleted = await all_entries(recorder)
+    assert (limited.event, limited.source, limited.subject) == ("ledger.limited", "proxy", "gateway")
+    assert json.loads(limited.details) == {"code": "rate_limited", "count": 1}
+    assert deleted.event == "credential.deleted"
+
+
+async def test_while_another_holds_its_lock_everything_is_refused_reading_works_and_nothing_is_lost(
+    path, clock, monkeypatch
+):
+    monkeypatch.setattr("mycelos.proxy.ledger.database.BUSY_TIMEOUT", 0.0)
+    recorder = await Recorder.open(path, clock)
+    await recorder.fact(Event.PROXY_STARTED)
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    for _ in range(2):
+        with pytest.raises(Refusal, match="SQLITE_BUSY") as caught:
+            await recorder.intent(Event.PROXY_HTTP_REQUEST)
+        assert caught.value.problem.code is ProblemCode.AUDIT_UNAVAILABLE
+    assert len(await all_entries(recorder)) == 1
+    other.execute("ROLLBACK")
+    other.close()
+    assert (await recorder.intent(Event.PROXY_HTTP_REQUEST)).seq == 1
+    result = await recorder.verify({"test": recorder.head})
+    assert (result.verdict, result.entries) == (Verdict.HOLDS, 2)
+    await recorder.close()
+
+
+async def test_while_the_file_is_read_only_everything_is_refused_reading_works_and_nothing_is_lost(
+    recorder, path, monkeypatch
+):
+    def read_only(_path):
+        return sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, isolation_level=None, check_same_thread=False)
+
+    await recorder.fact(Event.PROXY_STARTED)
+    with monkeypatch.context() as patch:
+        patch.setattr("mycelos.proxy.ledger.writer.open_for_writing", read_only)
+        recorder._writer._disconnect()
+        for _ in range(2):
+            with pytest.raises(Refusal, match="SQLITE_READONLY") as caught:
+                await recorder.intent(Event.PROXY_HTTP_REQUEST)
+            assert caught.value.problem.code is ProblemCode.AUDIT_UNAVAILABLE
+        assert len(await all_entries(recorder)) == 1
+    assert (await recorder.intent(Event.PROXY_HTTP_REQUEST)).seq == 1
+    result = await recorder.verify({"test": recorder.head})
+    assert (result.verdict, result.entries) == (Verdict.HOLDS, 2)
+
+
+def hold_answers(recorder, monkeypatch):
+    """From now on what was written is listed instead of answered: the list, and what awaits that it has so many."""
+    seen, has_come = [], asyncio.Event()
+    monkeypatch.setattr(recorder, "_resolve", lambda results: (seen.extend(results), has_come.set()))
+
+    async def wait_for(count):
+        while len(seen) < count:
+            await has_come.wait()
+            has_come.clear()
+
+    return seen, wait_for
+
+
+async def test_the_operator_is_answered_before_the_group_s_others_and_these_not_all_at_once(recorder, monkeypatch):
+    monkeypatch.setattr("mycelos.proxy.ledger.recorder.ROUND", -1.0)
+    recorder._in_a_round = 2
+    answered = []
+    answer = recorder._resolve
+
+    async def append(number, event):
+        await recorder.fact(event)
+        answered.append(number)
+
+    seen, wait_for = hold_answers(recorder, monkeypatch)
+    tasks = [asyncio.ensure_future(append(number, Event.PROXY_BINDING_VIOLATION)) for number in range(6)]
+    tasks.append(asyncio.ensure_future(append("operator", Event.CREDENTIAL_DELETED)))
+    await wait_for(7)
+    answer(seen)
+    await tasks[-1]
+    assert answered[0] == "operator"
+    assert len(answered) < 7
+    await asyncio.gather(*tasks)
+    assert answered == ["operator", *range(6)]
+
+
+@pytest.mark.parametrize(("may_take", "before", "after"), [(3600.0, 1, 4), (-1.0, 4, 1)])
+async def test_what_a_round_takes_decides_how_many_are_answered_in_the_next(
+    recorder, monkeypatch, may_take, before, after
+):
+    monkeypatch.setattr("mycelos.proxy.ledger.recorder.ROUND", may_take)
+    recorder._in_a_round = before
+    answer = recorder._resolve
+    seen, wait_for = hold_answers(recorder, monkeypatch)
+    futures = [recorder.note(Event.PROXY_BINDING_VIOLATION) for _ in range(7)]
+    await wait_for(7)
+    answer(seen)
+    await asyncio.gather(*futures)
+    # What is last in a round looks at how long it took.
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert recorder._in_a_round == after

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from mycelos.ledger.events import Event
 from mycelos.proxy.ledger.recorder import Recorder
 from mycelos.proxy.ledger.recovery import examine
 from mycelos.wire.audit import AppendRequest
+from mycelos.wire.problems import Refusal
 
 pytestmark = pytest.mark.anyio
 
@@ -51,6 +54,42 @@ async def test_the_links_of_a_long_log_s_tail_are_checked_from_an_anchor(recorde
     for _ in range(12):
         await recorder.fact(Event.PROXY_STARTED)
     assert examine(path).head == recorder.head
+
+
+@pytest.mark.parametrize("lives", range(1, 6))
+async def test_the_newest_epoch_is_found_whatever_came_before(path, clock, lives):
+    for life in range(lives):
+        recorder = await Recorder.open(path, clock)
+        for _ in range(life):
+            await recorder.fact(Event.PROXY_STARTED)
+        intent = await recorder.intent(Event.PROXY_HTTP_REQUEST)
+        await recorder.close()
+    assert [entry.seq for entry in examine(path).unresolved] == [intent.seq]
+
+
+async def test_no_number_of_open_intents_keeps_the_proxy_from_starting(recorder, path, clock, monkeypatch):
+    # Each of them would be an entry of its own, and all are written at once: more than the queue takes.
+    monkeypatch.setattr("mycelos.proxy.ledger.recovery.EACH", 3)
+    monkeypatch.setattr("mycelos.proxy.ledger.queue.ENTRY_LIMIT", 8)
+    own = await recorder.intent(Event.PROXY_HTTP_REQUEST)
+    claimed = [await recorder.append_claimed(AppendRequest(event="tool.called", phase="intent")) for _ in range(9)]
+    await recorder.append_claimed(AppendRequest(event="tool.called", phase="outcome", intent_seq=claimed[2].seq))
+    await recorder.close()
+    again = await Recorder.open(path, clock)
+    together, *each = await again.events(event="intent.unresolved")
+    await again.close()
+    assert [entry.intent_seq for entry in each] == [own.seq, *(receipt.seq for receipt in claimed[-3:])]
+    assert (together.subject, together.intent_seq) == ("gateway", None)
+    assert json.loads(together.details) == {"count": 5, "first_seq": claimed[0].seq, "last_seq": claimed[5].seq}
+
+
+async def test_told_one_by_one_they_do(recorder, path, clock, monkeypatch):
+    monkeypatch.setattr("mycelos.proxy.ledger.queue.ENTRY_LIMIT", 8)
+    for _ in range(9):
+        await recorder.append_claimed(AppendRequest(event="tool.called", phase="intent"))
+    await recorder.close()
+    with pytest.raises(Refusal, match="too much waits"):
+        await Recorder.open(path, clock)
 
 
 async def test_an_empty_ledger_has_nothing_to_settle(recorder, path):

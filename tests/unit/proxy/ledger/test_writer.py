@@ -1,18 +1,25 @@
 from __future__ import annotations
 
+import json
 import queue
 import sqlite3
 import threading
 
 import pytest
+from ledger_keys import ledger_keys
 
 from mycelos.ledger.chain import EMPTY
+from mycelos.ledger.checkpoint import open_checkpoint, parse_text
 from mycelos.ledger.entry import EntryError, Phase, make_draft
 from mycelos.ledger.events import Event
-from mycelos.proxy.ledger import writer as writer_module
-from mycelos.proxy.ledger.database import open_for_reading
+from mycelos.ledger.merkle import Frontier
+from mycelos.ledger.signed_note import VerifierKey, parse_note
+from mycelos.proxy.ledger.database import INSERT, open_for_reading
+from mycelos.proxy.ledger.last_signed import LastSigned, read_last_signed
 from mycelos.proxy.ledger.queue import Append, QueueFullError
+from mycelos.proxy.ledger.reader import LedgerReader
 from mycelos.proxy.ledger.writer import LedgerWriter, WriteError
+from mycelos.proxy.vault.signing import verifies
 
 
 def append(name="", event=Event.PROXY_HTTP_REQUEST, **about):
@@ -64,6 +71,79 @@ def test_one_transaction_serves_a_whole_group(writer, delivered):
         "BEGIN IMMEDIATE",
         "COMMIT",
     ]
+
+
+def test_each_group_is_signed_in_its_own_transaction_and_what_is_signed_is_its_tree(writer, delivered, path):
+    keys = ledger_keys()
+    key = VerifierKey("a.log", keys.public_key)
+    kept = LastSigned.open(path)
+    seen = []
+    original = delivered.put
+    writer._deliver = lambda results: (seen.append((read_last_signed(path), writer.checkpoint)), original(results))
+    writer.sign_with(key, keys.sign)
+    writer.start()
+    tree = Frontier()
+    for number in range(600):
+        writer.submit(append(str(number)))
+        for (entry,) in next_results(delivered).values():
+            list(tree.append(bytes.fromhex(entry.leaf_hash)))
+        signed = open_checkpoint(writer.checkpoint.encode(), "a.log", [key], verifies)
+        assert (signed.size, signed.root) == (tree.size, tree.root())
+    assert all(last.decode() == newest for last, newest in seen)
+    kept.close()
+    with LedgerReader(path) as reader:
+        assert reader.newest_checkpoint() == (600, writer.checkpoint)
+        assert reader.tree.root(600) == tree.root()
+        rows = reader._connection.execute("SELECT tile, size FROM checkpoints").fetchall()
+    assert rows == [(0, 255), (1, 511), (2, 600)]
+
+
+def test_what_was_not_committed_was_signed_for_nobody(writer, delivered, path, monkeypatch):
+    keys = ledger_keys()
+    writer.sign_with(VerifierKey("a.log", keys.public_key), keys.sign)
+    writer.start()
+    writer.submit(append("a"))
+    next_results(delivered)
+    before = writer.checkpoint
+
+    def broken(_message):
+        message = "the key is gone"
+        raise OSError(message)
+
+    writer.sign_with(VerifierKey("a.log", keys.public_key), broken)
+    writer.submit(append("b"))
+    (result,) = next_results(delivered).values()
+    assert isinstance(result, WriteError)
+    assert (runs(path), writer.checkpoint, read_last_signed(path).decode()) == (["a"], before, before)
+    writer.sign_with(VerifierKey("a.log", keys.public_key), keys.sign)
+    writer.submit(append("c"))
+    next_results(delivered)
+    assert runs(path) == ["a", "c"]
+    with LedgerReader(path) as reader:
+        assert parse_text(parse_note(writer.checkpoint.encode()).text).root == reader.tree.root(2)
+
+
+def test_a_last_note_that_cannot_be_written_refuses_the_group_and_the_next_one_goes_on(
+    writer, delivered, path, monkeypatch
+):
+    keys = ledger_keys()
+    writer.sign_with(VerifierKey("a.log", keys.public_key), keys.sign)
+    writer.start()
+
+    def refuse(*_arguments):
+        raise OSError(5, "Input/output error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(writer._last_signed, "write", refuse)
+        writer.submit(append("a"))
+        (result,) = next_results(delivered).values()
+        assert isinstance(result, WriteError)
+    writer.submit(append("b"))
+    next_results(delivered)
+    # What was committed and not said stands: an intent that somebody was refused, without its effect.
+    assert runs(path) == ["a", "b"]
+    with LedgerReader(path) as reader:
+        assert parse_text(parse_note(writer.checkpoint.encode()).text).root == reader.tree.root(2)
 
 
 def test_an_append_is_delivered_only_when_it_is_committed(writer, delivered, path):
@@ -154,7 +234,7 @@ def test_a_ledger_that_somebody_else_wrote_to_takes_nothing_more(writer, deliver
     writer.submit(append("a"))
     ((mine,),) = next_results(delivered).values()
     intruder = sqlite3.connect(path, isolation_level=None)
-    intruder.execute(writer_module.INSERT, mine._replace(seq=1, run="forged"))
+    intruder.execute(INSERT, mine._replace(seq=1, run="forged"))
     intruder.close()
     for name in ("b", "c"):
         writer.submit(append(name))
@@ -203,6 +283,45 @@ def test_a_step_of_the_clock_is_recorded_and_the_order_stays(writer, delivered, 
     events = reader.execute("SELECT event, details FROM audit_events ORDER BY seq").fetchall()
     reader.close()
     assert events[1] == ("clock.stepped", f'{{"step_ms":{step * 1000}}}')
+
+
+@pytest.mark.parametrize(("step", "told"), [(-3600, [-3600_000]), (3600, []), (-1, [])])
+def test_a_clock_that_was_set_back_while_nothing_ran_is_recorded_once(writer, delivered, path, clock, step, told):
+    writer.start()
+    writer.submit(append("a"))
+    next_results(delivered)
+    writer.close()
+    clock.wall += step
+    clock.monotonic = 5.0
+    again = LedgerWriter(path, delivered.put, clock)
+    again.start()
+    for name in ("b", "c"):
+        again.submit(append(name))
+        next_results(delivered)
+    again.close()
+    reader = open_for_reading(path)
+    rows = reader.execute("SELECT seq, event, details, run FROM audit_events ORDER BY seq").fetchall()
+    reader.close()
+    assert [json.loads(details)["step_ms"] for _, event, details, _ in rows if event == "clock.stepped"] == told
+    assert [run for *_, run in rows if run] == ["a", "b", "c"]
+    assert [seq for seq, *_ in rows] == list(range(len(rows)))
+
+
+def test_a_step_that_could_not_be_written_is_recorded_with_the_next_group(writer, delivered, path, clock):
+    writer.start()
+    writer.submit(append("a"))
+    next_results(delivered)
+    clock.wall -= 3600
+    path.rename(path.with_name("away"))
+    writer.submit(append("lost"))
+    assert isinstance(next_results(delivered)["lost"], WriteError)
+    path.with_name("away").rename(path)
+    writer.submit(append("b"))
+    next_results(delivered)
+    reader = open_for_reading(path)
+    events = [event for (event,) in reader.execute("SELECT event FROM audit_events ORDER BY seq")]
+    reader.close()
+    assert events == ["proxy.http_request", "clock.stepped", "proxy.http_request"]
 
 
 def test_closing_writes_what_waits_and_then_takes_nothing(writer, delivered, path):

@@ -1,9 +1,15 @@
 import ast
 import copy
 import gc
+import inspect
 import json
+import logging
+import marshal
 import os
 import pickle
+import pprint
+import traceback
+import weakref
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +18,7 @@ import pytest
 
 from mycelos.proxy.vault import envelope, hazmat
 from mycelos.proxy.vault.hazmat import SealBrokenError, Secret
+from mycelos.wire.secret_forms import secret_forms
 
 CANARY = b"canary-8f1b2c"
 
@@ -175,9 +182,29 @@ def test_a_secret_does_not_print_pickle_copy_encode_compare_or_hash() -> None:
             lambda: vars(secret),
             lambda: len(secret),
             lambda: list(secret),
+            lambda: [*secret],
+            lambda: secret[0],
+            lambda: b"c" in secret,
+            lambda: secret + b"x",
+            lambda: secret < secret,
+            lambda: secret != secret,
+            lambda: secret == CANARY,
+            lambda: {secret},
+            lambda: str(secret, "utf-8"),
+            lambda: memoryview(secret),
+            lambda: f"{secret}",
+            lambda: "{}".format(secret),  # noqa: UP032 - this way too
+            lambda: pickle.dumps(secret, protocol=0),
+            lambda: weakref.ref(secret),
+            lambda: copy.copy([secret]) and copy.deepcopy([secret]),
+            lambda: msgspec.to_builtins(secret),
         ):
             with pytest.raises(TypeError):
                 attempt()
+        with pytest.raises(ValueError, match="unmarshallable"):
+            marshal.dumps([secret])
+        with pytest.raises(AttributeError):
+            secret.note = CANARY
 
 
 def test_all_or_none_are_opened_and_each_is_destroyed(keys: envelope.SlotKeys) -> None:
@@ -193,11 +220,13 @@ def test_all_or_none_are_opened_and_each_is_destroyed(keys: envelope.SlotKeys) -
 
 def test_resealing_moves_the_secret_under_new_metadata_and_a_new_version(keys: envelope.SlotKeys) -> None:
     record = seal(keys)
-    moved = hazmat.reseal(keys, record, label="other", bindings="[]", randomness=os.urandom)
+    moved = hazmat.reseal(keys, record, label="other", bindings="[]", check=lambda _: None, randomness=os.urandom)
     assert (moved.version, moved.label, moved.bindings) == (2, "other", "[]")
     assert opens(keys, moved)
     with pytest.raises(SealBrokenError):
-        hazmat.reseal(keys, replace(record, label="forged"), label="x", bindings="[]", randomness=os.urandom)
+        hazmat.reseal(
+            keys, replace(record, label="forged"), label="x", bindings="[]", check=pytest.fail, randomness=os.urandom
+        )
 
 
 def test_no_other_module_of_the_project_decrypts(repository: Path) -> None:
@@ -208,3 +237,57 @@ def test_no_other_module_of_the_project_decrypts(repository: Path) -> None:
         if isinstance(node, ast.Attribute) and node.attr in {"decrypt", "decrypt_into", "decryptor"}
     }
     assert found == {"proxy/vault/hazmat.py"}
+
+
+def test_what_prints_everything_prints_no_secret(caplog: pytest.LogCaptureFixture) -> None:
+    with Secret(bytearray(CANARY)) as secret:
+        try:
+            int(secret)
+        except TypeError as error:
+            told = "".join(traceback.TracebackException.from_exception(error, capture_locals=True).format())
+            logging.getLogger("x").exception("failed with %s and %r", secret, {"held": secret})
+        told += caplog.text + pprint.pformat({"held": secret}) + "{!s} {!r} {!a}".format(*[secret] * 3)
+        told += f"{secret!s} {secret!r}" + ascii(secret) + repr(inspect.getmembers(type(secret)))
+    assert "<Secret>" in told
+    for form in secret_forms(CANARY):
+        assert form not in told.encode()
+
+
+def test_a_secret_is_opened_in_few_places_and_each_lets_it_go_with_its_block(repository: Path) -> None:
+    """Whoever reveals does it inside a ``with``, and where is known: a new place is a decision."""
+    source = repository / "src/mycelos"
+    places = {}
+    for path in source.rglob("*.py"):
+        tree = ast.parse(path.read_text())
+        inside = {
+            inner
+            for block in ast.walk(tree)
+            if isinstance(block, ast.With | ast.AsyncWith)
+            for statement in block.body
+            for inner in ast.walk(statement)
+        }
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Attribute) and node.attr == "reveal" and path.name != "hazmat.py":
+                assert node in inside, f"{path}:{node.lineno}"
+                places.setdefault(str(path.relative_to(source)), 0)
+                places[str(path.relative_to(source))] += 1
+    assert places == {
+        "proxy/egress/pipeline.py": 2,
+        "proxy/gateway_door.py": 1,
+        "proxy/key_rotation.py": 1,
+        "proxy/stored_secrets.py": 1,
+        "proxy/vault/signing.py": 1,
+        "prove/credentials.py": 1,
+    }
+
+
+def test_nothing_of_the_proxy_remembers_what_a_function_returned_but_what_a_seal_binds(repository: Path) -> None:
+    found = {
+        (str(path.relative_to(repository / "src/mycelos")), ast.unparse(decorator))
+        for path in (repository / "src/mycelos/proxy").rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        for decorator in getattr(node, "decorator_list", [])
+        if "cache" in ast.unparse(decorator)
+    }
+    # What a seal binds, made of plain columns.
+    assert found == {("proxy/vault/envelope.py", "cached_property")}

@@ -4,7 +4,8 @@ import pytest
 import sqlalchemy as sa
 
 from mycelos.configuration.layout import DataLayout
-from mycelos.proxy.database import KEY_SLOTS, make_engine
+from mycelos.proxy.database import make_engine
+from mycelos.proxy.tables import KEY_SLOTS
 from mycelos.proxy.vault import slots
 from mycelos.proxy.vault.errors import VaultError
 from mycelos.proxy.vault.store import Vault

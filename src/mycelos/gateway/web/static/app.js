@@ -40,6 +40,8 @@ function follow(place) {
       }
       const stick = window.innerHeight + window.scrollY >= document.body.scrollHeight - 120;
       place.querySelector(".thinking")?.remove();
+      // A run does one thing at a time: whatever follows, a person is waited for no longer.
+      place.querySelector(".asking")?.remove();
       show(JSON.parse(event.data));
       if (stick) window.scrollTo(0, document.body.scrollHeight);
     });
@@ -77,6 +79,12 @@ function follow(place) {
       part(card, "reason").textContent = data.content.replace(`Refused (${data.code}): `, "");
       part(card, "reason").hidden = false;
     }
+  });
+  on("approval", (data) => {
+    words = null;
+    const asking = document.querySelector("#asking").content.firstElementChild.cloneNode(true);
+    part(asking, "tool").textContent = data.tool;
+    place.append(asking);
   });
   on("done", finish);
   on("error", finish);

@@ -1,0 +1,226 @@
+"""`mycelos db audit verify`: does the ledger hold, against what is remembered of it elsewhere?"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+from cyclopts import Parameter
+
+from mycelos.cli.audit_witness import Witnesses, miss
+from mycelos.cli.data_directory import settings_of
+from mycelos.cli.output import ExitCode, complain, mute_stdout, one_line, print_json_line, say
+from mycelos.configuration.layout import DataLayout
+from mycelos.configuration.plain_file import NOT_PLAIN, open_plain_file, read_at_most
+from mycelos.ledger.export import LINE_LIMIT, item_from_line
+from mycelos.ledger.signed_note import NOTE_LIMIT, NoteError, VerifierKey
+from mycelos.ledger.verify import RememberedNote, Verdict, Verification, verify
+from mycelos.proxy.ledger.database import LedgerError, LedgerUnavailableError
+from mycelos.proxy.ledger.heads import Outside, outside_of, remember, remembered_heads
+from mycelos.proxy.ledger.verification import Verified, verify_ledger
+from mycelos.proxy.vault.installation import installation_of
+from mycelos.proxy.vault.signing import verifies
+
+if TYPE_CHECKING:
+    from mycelos.ledger.chain import Head
+    from mycelos.ledger.verify import Evidence
+
+FAILED: Final = ExitCode.FAILED
+WRONG_USAGE: Final = ExitCode.WRONG_USAGE
+CANNOT_TELL: Final = ExitCode.CANNOT_TELL
+GIVEN: Final = "the checkpoint that was given"
+
+
+def verify_log(
+    *,
+    export: Annotated[Path | None, Parameter(help="Verify this exported file instead of the ledger.")] = None,
+    checkpoint: Annotated[Path | None, Parameter(help="Compare with this signed note as well.")] = None,
+    key: Annotated[str | None, Parameter(help="A key of this log, known from elsewhere (a vkey).")] = None,
+    as_json: Annotated[bool, Parameter(name="--json", help="The result as one JSON object.", negative="")] = False,
+) -> int:
+    """Walk every entry, the tree and each signature, and compare with the checkpoints remembered outside of the ledger.
+
+    Gateway, proxy and command line each remember one; a witness is asked. Exit code 0: it holds. 1: it does not, and
+    this says where; or what lies there is no ledger. 6: cannot tell: nothing is wrong, but nothing was remembered, or
+    something that is needed could not be read, asked, remembered or printed.
+
+    An export may be older than what is remembered; it is no fault that newer entries are not in it. A checkpoint that
+    is given must be in it.
+
+    Example: mycelos db audit verify --checkpoint kept-elsewhere.note
+    """
+    settings = settings_of(os.environ)
+    layout = DataLayout(settings.data_directory)
+    # Read first: whatever was remembered by now must be in what is read next.
+    installation = installation_of(layout.vault)
+    outside = outside_of(layout, os.environ, installation)
+    remembered = remembered_heads(layout, outside)
+    witnesses = Witnesses(settings, layout, outside)
+    evidence: dict[str, Evidence] = {**remembered.evidence, **witnesses.evidence}
+    if export is not None:
+        evidence = {keeper: _of_a_copy(memory) for keeper, memory in evidence.items()}
+    try:
+        trusted = None if key is None else VerifierKey.parse(key)
+        if checkpoint is not None:
+            evidence[GIVEN] = RememberedNote(_read_given(checkpoint))
+    except NoteError as error:
+        return _fail(f"--key: {error}; mycelos db audit checkpoint shows the one of this log", WRONG_USAGE)
+    except OSError as error:
+        makes = "mycelos db audit checkpoint > FILE writes one"
+        return _fail(f"--checkpoint: {checkpoint} cannot be read: {error.strerror}; {makes}", WRONG_USAGE)
+    try:
+        found = _verify(layout, export, evidence, trusted)
+        result = found.result if export is not None else witnesses.weigh(found.result, found.checkpoint)
+    except OSError as error:
+        # Something else in the place of a file of the ledger is not the ledger that was written.
+        is_other = export is None and error.errno in NOT_PLAIN
+        text = f"{error.filename or export or layout.ledger} cannot be read: {error.strerror}"
+        return _fail(text) if is_other else _fail(f"cannot tell: {text}", CANNOT_TELL)
+    except LedgerUnavailableError as error:
+        return _fail(f"cannot tell: {error}", CANNOT_TELL)
+    except LedgerError as error:
+        return _fail(str(error))
+    missing = [f"what {keeper} remembered cannot be read" for keeper in (*remembered.unreadable, *witnesses.unreadable)]
+    if installation is None and os.path.lexists(layout.ledger):
+        missing.append(f"without the vault's name nobody outside of the data folder can be asked: {layout.vault}")
+    result = _weigh(miss(result, witnesses.missing), missing)
+    if export is None and result.verdict is not Verdict.BROKEN and found.checkpoint is not None:
+        result, is_remembered = _remember(layout, outside, found.checkpoint, result)
+    else:
+        is_remembered = False
+    return _tell(result, as_json, is_remembered=is_remembered)
+
+
+def _remember(
+    layout: DataLayout, outside: Outside | None, note: str, result: Verification
+) -> tuple[Verification, bool]:
+    """Keep ``note`` for the next time: the result, which is no better than that, and whether it is kept."""
+    is_remembered = True
+    try:
+        remember(layout.command_line_head, note)
+    except OSError as error:
+        is_remembered = False
+        text = f"{layout.command_line_head} cannot be written: {error.strerror}"
+        complain(text)
+        result = _weigh(result, [text])
+    _remember_outside(outside, note)
+    return result, is_remembered
+
+
+def _tell(result: Verification, as_json: bool, *, is_remembered: bool) -> int:
+    """Print the result: the exit code, which never says that it holds where that could not be printed."""
+    try:
+        _report(result, as_json, is_remembered=is_remembered)
+    except OSError as error:
+        mute_stdout()
+        if result.verdict is not Verdict.BROKEN:
+            return _fail(f"cannot tell: standard output cannot be written: {error.strerror}", CANNOT_TELL)
+    return result.exit_code
+
+
+def _of_a_copy(memory: Evidence) -> Evidence:
+    return replace(memory, binds_end=False) if isinstance(memory, RememberedNote) else memory
+
+
+def _read_given(path: Path) -> bytes:
+    """The note in a file that was named on purpose: a link or a pipe will do, and a pipe is waited for."""
+    with path.open("rb") as stream:
+        return read_at_most(stream, NOTE_LIMIT, path)
+
+
+def _verify(
+    layout: DataLayout, export: Path | None, evidence: dict[str, Evidence], trusted: VerifierKey | None
+) -> Verified:
+    if export is None:
+        return verify_ledger(layout.ledger, evidence, trusted=trusted, progress=_progress())
+    with open_plain_file(export, follow=True) as stream:
+        # A line that is cut there is none.
+        lines = iter(partial(stream.readline, LINE_LIMIT), b"")
+        return Verified(
+            verify(map(item_from_line, lines), evidence, verifies, trusted=trusted, progress=_progress()), None
+        )
+
+
+def _progress() -> Callable[[int], None]:
+    """Says on a terminal how far it is, once in 100,000 entries."""
+    told = 0
+
+    def tell(entries: int) -> None:
+        nonlocal told
+        if entries - told >= 100_000 and sys.stderr.isatty():
+            told = entries
+            say(f"  {entries:,} entries", stream=sys.stderr)
+
+    return tell
+
+
+def _weigh(result: Verification, missing: list[str]) -> Verification:
+    """With evidence ``missing``, each a clause that says which, nothing is said to hold."""
+    if not missing or result.verdict is Verdict.BROKEN:
+        return result
+    reason = " and ".join(missing)
+    reason = f"every link holds, but {reason}" if result.verdict is Verdict.HOLDS else f"{result.reason}; {reason}"
+    return replace(result, verdict=Verdict.CANNOT_TELL, reason=reason)
+
+
+def _remember_outside(outside: Outside | None, note: str) -> None:
+    """Evidence beyond what is asked of this command: without it the answer is the same."""
+    if outside is None:
+        return
+    try:
+        remember(outside.command_line, note)
+    except OSError as error:
+        complain(f"{outside.command_line} cannot be written: {error.strerror}")
+
+
+def _report(result: Verification, as_json: bool, *, is_remembered: bool) -> None:
+    if as_json:
+        _report_json(result)
+        return
+    words = {Verdict.HOLDS: "holds", Verdict.BROKEN: "does not hold", Verdict.CANNOT_TELL: "cannot tell"}
+    say(f"{words[result.verdict]}: {one_line(result.reason)}")
+    if result.fault is not None:
+        say(f"  entry     {result.fault.seq}")
+        say(f"  expected  {one_line(result.fault.expected)}")
+        say(f"  found     {one_line(result.fault.found)}")
+    say(f"  entries   {result.entries}")
+    if result.head.seq >= 0:
+        say(f"  head      {result.head.seq} {result.head.leaf_hash}")
+        say(f"  root      {result.root.hex()}")
+    if result.key is not None:
+        say(f"  signed    {result.signed_size} entries, by {one_line(result.key)}")
+    elif result.head.seq >= 0:
+        say("  signed    nothing: no entry names a key")
+    if result.verdict is Verdict.CANNOT_TELL and is_remembered:
+        say("  This checkpoint is remembered now: from here on, a cut or a rewrite shows.")
+
+
+def _report_json(result: Verification) -> None:
+    told: dict[str, Any] = {
+        "verdict": result.verdict.value,
+        "reason": result.reason,
+        "entries": result.entries,
+        "head": _head(result.head),
+        "root": result.root.hex(),
+        "signed": result.signed_size,
+        "origin": result.origin,
+        "key": result.key,
+        "compared": list(result.compared),
+        "untrusted": dict(result.untrusted),
+        "fault": asdict(result.fault) if result.fault else None,
+    }
+    print_json_line(told)
+
+
+def _head(head: Head) -> dict[str, Any] | None:
+    return {"seq": head.seq, "leaf_hash": head.leaf_hash} if head.seq >= 0 else None
+
+
+def _fail(text: str, code: int = FAILED) -> int:
+    complain(text)
+    return code

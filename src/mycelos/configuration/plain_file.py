@@ -1,0 +1,92 @@
+"""A small file in a folder that somebody else may write: what lies there need not be a file at all.
+
+A FIFO would keep its reader waiting for good, a link would lead elsewhere, a device has no end.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+import tempfile
+from pathlib import Path
+from typing import BinaryIO, Final
+
+NOT_PLAIN: Final = frozenset({errno.EINVAL, errno.ELOOP, errno.ENXIO, errno.EFBIG})
+"""What `read_plain_file` raises where something else lies in the place of such a file."""
+
+_BESIDE: Final = ("-journal", "-wal", "-shm")
+
+
+def open_plain_file(path: Path, *, follow: bool = False) -> BinaryIO:
+    """The regular file at ``path``, open for reading; never waits. With ``follow`` a link to one will do.
+
+    Raises:
+        FileNotFoundError: there is none.
+        OSError: it is something else, or the system refuses.
+    """
+    flags = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY | (0 if follow else os.O_NOFOLLOW)
+    descriptor = os.open(path, flags)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "not a regular file", str(path))
+    return os.fdopen(descriptor, "rb")
+
+
+def read_plain_file(path: Path, limit: int) -> bytes:
+    """The content of the regular file at ``path``, at most ``limit`` bytes; never waits.
+
+    Raises:
+        FileNotFoundError: there is none.
+        OSError: it is something else, a link among it, it is longer, or the system refuses.
+    """
+    with open_plain_file(path) as stream:
+        return read_at_most(stream, limit, path)
+
+
+def read_at_most(stream: BinaryIO, limit: int, path: Path) -> bytes:
+    """What ``stream``, open at ``path``, has to its end.
+
+    Raises:
+        OSError: it has more than ``limit`` bytes, or the system refuses.
+    """
+    data = stream.read(limit + 1)
+    if len(data) > limit:
+        raise OSError(errno.EFBIG, f"longer than {limit} bytes", str(path))
+    return data
+
+
+def demand_plain_beside(database: Path) -> None:
+    """Whatever SQLite would open beside ``database`` is a regular file, or is not there: it waits for a FIFO.
+
+    Raises:
+        OSError: one is something else; ``filename`` is its path.
+    """
+    for suffix in _BESIDE:
+        path = database.with_name(database.name + suffix)
+        try:
+            mode = path.lstat().st_mode
+        except FileNotFoundError:
+            continue
+        if not stat.S_ISREG(mode):
+            raise OSError(errno.EINVAL, "not a regular file", str(path))
+
+
+def replace_plain_file(path: Path, data: bytes) -> None:
+    """Put ``data`` in the place of the file at ``path``, mode 0600: a crash leaves the old one or the new one.
+
+    Raises:
+        OSError: the system refuses; the old one stays.
+    """
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    # mkstemp makes the file with mode 0600.
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(descriptor, "wb") as stream:
+            stream.write(data)
+            stream.flush()
+            os.fsync(stream.fileno())
+        Path(name).replace(path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise

@@ -1,0 +1,75 @@
+"""Which addresses are not the public internet, narrowest first.
+
+Written by scripts/generate_address_table.py: change scripts/registries, then run `make address-table`.
+"""
+
+from typing import Final
+
+REGISTRIES: Final = {
+    "IANA IPv4 Special-Purpose Address Registry": "2025-10-09",
+    "IANA IPv6 Special-Purpose Address Registry": "2025-10-09",
+}
+"""When each registry was last updated, as the rows below have it."""
+
+ROWS: Final = (
+    ("0.0.0.0/32", "reserved", "This host on this network, RFC 1122"),
+    ("100.100.100.200/32", "metadata", "Alibaba Cloud's metadata service"),
+    ("168.63.129.16/32", "metadata", "Azure's platform address"),
+    ("192.0.0.8/32", "reserved", "IPv4 dummy address, RFC 7600"),
+    ("192.0.0.170/32", "reserved", "NAT64/DNS64 Discovery, RFC 8880, RFC 7050"),
+    ("192.0.0.171/32", "reserved", "NAT64/DNS64 Discovery, RFC 8880, RFC 7050"),
+    ("192.0.0.192/32", "metadata", "Oracle Cloud's metadata service"),
+    ("192.80.8.124/32", "metadata", "Equinix Metal's metadata service"),
+    ("192.88.99.2/32", "transition", "6a44-relay anycast address, RFC 6751"),
+    ("255.255.255.255/32", "reserved", "Limited Broadcast, RFC 8190, RFC 919"),
+    ("192.0.0.0/29", "reserved", "IPv4 Service Continuity Prefix, RFC 7335"),
+    ("192.0.0.0/24", "reserved", "IETF Protocol Assignments, RFC 6890"),
+    ("192.0.2.0/24", "documentation", "Documentation (TEST-NET-1), RFC 5737"),
+    ("192.31.196.0/24", "reserved", "AS112 anycast, RFC 7535"),
+    ("192.52.193.0/24", "reserved", "AMT relay anycast, RFC 7450"),
+    ("192.88.99.0/24", "transition", "Deprecated (6to4 Relay Anycast), RFC 7526"),
+    ("192.175.48.0/24", "reserved", "AS112 anycast, RFC 7534"),
+    ("198.51.100.0/24", "documentation", "Documentation (TEST-NET-2), RFC 5737"),
+    ("203.0.113.0/24", "documentation", "Documentation (TEST-NET-3), RFC 5737"),
+    ("161.26.0.0/16", "metadata", "IBM Cloud's platform services"),
+    ("169.254.0.0/16", "link_local", "Link Local, RFC 3927"),
+    ("192.168.0.0/16", "private", "Private-Use, RFC 1918"),
+    ("198.18.0.0/15", "reserved", "Benchmarking, RFC 2544"),
+    ("166.8.0.0/14", "metadata", "IBM Cloud's service endpoints"),
+    ("172.16.0.0/12", "private", "Private-Use, RFC 1918"),
+    ("100.64.0.0/10", "shared", "Shared Address Space, RFC 6598"),
+    ("0.0.0.0/8", "reserved", "This network, RFC 791"),
+    ("10.0.0.0/8", "private", "Private-Use, RFC 1918"),
+    ("127.0.0.0/8", "loopback", "Loopback, RFC 1122"),
+    ("224.0.0.0/4", "multicast", "multicast, RFC 5771"),
+    ("240.0.0.0/4", "reserved", "Reserved, RFC 1112"),
+    ("::/128", "reserved", "Unspecified Address, RFC 4291"),
+    ("::1/128", "loopback", "Loopback Address, RFC 4291"),
+    ("fd00:100::100:200/128", "metadata", "Alibaba Cloud's metadata service"),
+    ("::/96", "transition", "IPv4-compatible, RFC 4291"),
+    ("::ffff:0:0/96", "transition", "IPv4-mapped Address, RFC 4291"),
+    ("::ffff:0:0:0/96", "transition", "IPv4-translated, RFC 2765"),
+    ("100::/64", "reserved", "Discard-Only Address Block, RFC 6666"),
+    ("100:0:0:1::/64", "reserved", "Dummy IPv6 Prefix, RFC 9780"),
+    ("64:ff9b:1::/48", "transition", "IPv4-IPv6 Translat., RFC 8215"),
+    ("2001:2::/48", "reserved", "Benchmarking, RFC 5180"),
+    ("2620:4f:8000::/48", "reserved", "AS112 anycast, RFC 7534"),
+    ("fd00:a9fe:a9fe::/48", "metadata", "Akamai's metadata service"),
+    ("2001::/32", "transition", "TEREDO, RFC 4380, RFC 8190"),
+    ("2001:db8::/32", "documentation", "Documentation, RFC 3849"),
+    ("fd00:42::/32", "metadata", "Scaleway's metadata service"),
+    ("fd00:c1::/32", "metadata", "Oracle Cloud's metadata service"),
+    ("fd00:ec2::/32", "metadata", "AWS's instance services"),
+    ("fd20:ce::/32", "metadata", "Google Cloud's metadata service"),
+    ("2001:10::/28", "reserved", "Deprecated (previously ORCHID), RFC 4843"),
+    ("2001::/23", "reserved", "IETF Protocol Assignments, RFC 2928"),
+    ("3fff::/20", "documentation", "Documentation, RFC 9637"),
+    ("2002::/16", "transition", "6to4, RFC 3056"),
+    ("3ffe::/16", "reserved", "6bone, returned, RFC 3701"),
+    ("5f00::/16", "reserved", "Segment Routing (SRv6) SIDs, RFC 9602"),
+    ("fe80::/10", "link_local", "Link-Local Unicast, RFC 4291"),
+    ("fec0::/10", "reserved", "site-local, RFC 3879"),
+    ("ff00::/8", "multicast", "multicast, RFC 4291"),
+    ("fc00::/7", "private", "Unique-Local, RFC 4193, RFC 8190"),
+)
+"""Prefix, class (a value of `AddressClass`) and what it is."""

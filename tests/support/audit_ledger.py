@@ -1,0 +1,49 @@
+"""A small ledger of a stopped system, the command that looks at it, and what somebody with its file can do."""
+
+from __future__ import annotations
+
+import sqlite3
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from ledger_keys import ledger_keys
+
+from mycelos.cli.audit import app
+from mycelos.configuration.layout import DataLayout
+from mycelos.ledger.events import Event
+from mycelos.proxy.ledger.recorder import Recorder
+from mycelos.wire.audit import AppendRequest
+
+
+async def write_ledger(layout: DataLayout) -> None:
+    """Five entries, the first of which names the ledger's key."""
+    recorder = await Recorder.open(layout.ledger, keys=ledger_keys)
+    await recorder.fact(Event.PROXY_STARTED)
+    await recorder.fact(Event.PROXY_SSRF_BLOCKED, run="r1", reason="private", details={"host": "10.0.0.1"})
+    await recorder.append_claimed(AppendRequest(event="run.started", run="r2", agent="assistant"))
+    await recorder.append_claimed(AppendRequest(event="policy.denied", run="r2", agent="assistant"))
+    await recorder.close()
+
+
+def call(_layout: DataLayout, *arguments: str) -> int:
+    """Exit code of `mycelos db audit ARGUMENTS`."""
+    # In a thread of its own, as a process of its own has: an export starts an event loop.
+    with ThreadPoolExecutor(1) as pool, pytest.raises(SystemExit) as ended:
+        pool.submit(app, list(arguments)).result()
+    return int(ended.value.code or 0)
+
+
+def tamper(layout: DataLayout, *statements: str) -> None:
+    """Change the file."""
+    connection = sqlite3.connect(layout.ledger, isolation_level=None)
+    for statement in statements:
+        connection.execute(statement)
+    connection.close()
+
+
+def changed(layout: DataLayout, *statements: str) -> None:
+    """As `tamper`, and the guards are put back as they were."""
+    connection = sqlite3.connect(layout.ledger, isolation_level=None)
+    guards = connection.execute("SELECT name, sql FROM sqlite_master WHERE type = 'trigger'").fetchall()
+    connection.close()
+    tamper(layout, *(f"DROP TRIGGER {name}" for name, _ in guards), *statements, *(sql for _, sql in guards))

@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from mycelos.cli import audit_record
+from mycelos.cli.audit_record import record_export
+from mycelos.ledger.events import Event
+from mycelos.proxy.ledger.database import LedgerError
+from mycelos.proxy.ledger.reader import LedgerReader
+from mycelos.proxy.ledger.recorder import Recorder
+from mycelos.wire.problems import ProblemCode, Refusal
+
+
+@pytest.fixture
+def ledger(layout: Any) -> Any:
+    """A stopped system's ledger of one entry."""
+    audit_record.record_while_stopped(layout, Event.BACKUP_CREATED, {})
+    return layout
+
+
+def entries(layout: Any) -> list[tuple[str, str, dict[str, Any]]]:
+    with LedgerReader(layout.ledger) as reader:
+        return [(entry.event, entry.source, json.loads(entry.details)) for entry in reader.newest(10)]
+
+
+def export(layout: Any) -> None:
+    with LedgerReader(layout.ledger) as reader:
+        record_export(layout, reader, "ledger.jsonl")
+
+
+def test_beside_a_stopped_system_it_is_in_the_ledger_before_it_is_written(ledger: Any, capsys: Any) -> None:
+    export(ledger)
+    assert entries(ledger)[-1] == ("audit.exported", "operator", {"last_seq": 0, "file_label": "ledger.jsonl"})
+    assert capsys.readouterr().err == ""
+
+
+def test_a_running_proxy_records_it(operator_system: Any) -> None:
+    operator_system.client.create_link()
+    export(operator_system.layout)
+    (entry,) = operator_system.events("audit.exported")
+    assert (entry["source"], entry["principal"], entry["outcome"]) == ("operator", "operator", "ok")
+    assert entry["details"] == {"last_seq": entry["seq"] - 1, "file_label": "ledger.jsonl"}
+
+
+@pytest.mark.parametrize(
+    "error", [OSError(30, "Read-only file system"), LedgerError("the ledger does not hold"),
+              Refusal(ProblemCode.AUDIT_UNAVAILABLE, "the disk is full", "Make room.")],
+)  # fmt: skip
+def test_where_nothing_can_be_written_it_says_so_and_goes_on(
+    ledger: Any, capsys: Any, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def refuse(*_: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(audit_record, "record_while_stopped", refuse)
+    export(ledger)
+    assert "this export is not on record" in capsys.readouterr().err
+    assert len(entries(ledger)) == 1
+
+
+@pytest.mark.anyio
+async def test_an_empty_ledger_is_not_written_to(layout: Any, capsys: Any) -> None:
+    await (await Recorder.open(layout.ledger)).close()
+    export(layout)
+    assert entries(layout) == []
