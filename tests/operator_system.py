@@ -15,6 +15,7 @@ from typing import Any
 from egress_house import House, ListedResolver, guard_of
 
 from mycelos.configuration.layout import DataLayout
+from mycelos.ledger.query import EventQuery
 from mycelos.operator.client import OperatorClient
 from mycelos.proxy import lockdown_step
 from mycelos.proxy.egress.approvals import Approvals
@@ -82,7 +83,7 @@ class OperatorSystem:
 
     def events(self, name: str) -> list[dict[str, Any]]:
         """The ledger's entries of one event."""
-        entries = self.run(self.recorder.events(after=None, limit=1000))
+        entries = self.run(self.recorder.events(EventQuery(limit=1000)))
         return [entry.as_dict() for entry in entries if entry.event == name]
 
     def open_ports(self, *ports: int) -> None:

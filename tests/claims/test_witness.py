@@ -17,6 +17,7 @@ from witnessed_log import MemoryLog, ServedWitness, serving
 from mycelos.configuration.layout import DataLayout
 from mycelos.configuration.witness import WitnessSettings
 from mycelos.ledger.events import Event
+from mycelos.ledger.query import EventQuery
 from mycelos.ledger.verify import RememberedNote, Verdict
 from mycelos.proxy.key_rotation import ledger_keys
 from mycelos.proxy.ledger.database import LedgerError
@@ -141,7 +142,7 @@ async def test_the_running_proxy_finds_it_too(house: House, count: int) -> None:
     (keeper,) = await house.keepers(recorder)
     await keeper.step()
     assert keeper.status.condition is WitnessCondition.DISAGREES
-    (entry,) = await recorder.events(event=Event.LEDGER_WITNESS_DISAGREED)
+    (entry,) = await recorder.events(EventQuery(event=Event.LEDGER_WITNESS_DISAGREED))
     assert entry.reason
     await recorder.close()
 

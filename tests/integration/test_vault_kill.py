@@ -14,6 +14,7 @@ from kept_installation import kept
 
 from mycelos.configuration.layout import DataLayout
 from mycelos.ledger.events import Event
+from mycelos.ledger.query import EventQuery
 
 pytestmark = pytest.mark.anyio
 
@@ -75,5 +76,5 @@ async def test_after_kill_9_in_the_middle_of_changes_the_next_start_goes_on(layo
             found = int(secret.reveal().decode().rpartition("-")[2])
         # The one acknowledged, or the one that was on its way.
         assert found in {acknowledged, acknowledged + 1}
-        restarts = await installation.recorder.events(event=Event.PROXY_STARTED.value, limit=100)
+        restarts = await installation.recorder.events(EventQuery(event=Event.PROXY_STARTED.value, limit=100))
         assert len(restarts) == 9

@@ -16,6 +16,7 @@ import trustme
 from mycelos.configuration.layout import DataLayout
 from mycelos.configuration.operator_file import EgressSettings
 from mycelos.ledger.events import Event
+from mycelos.ledger.query import EventQuery
 from mycelos.proxy.egress.approvals import Approvals
 from mycelos.proxy.egress.call import EgressCall
 from mycelos.proxy.egress.costly_work import CostlyWork
@@ -216,7 +217,7 @@ class House:
     async def entries(self, event: str | None = None) -> list[dict[str, Any]]:
         """What is on record; waits for queued outcomes first."""
         await self.recorder.fact(Event.PROXY_STARTED, outcome="flush")
-        found = [entry.as_dict() for entry in await self.recorder.events(limit=1000)]
+        found = [entry.as_dict() for entry in await self.recorder.events(EventQuery(limit=1000))]
         return [entry for entry in found if event is None or entry["event"] == event]
 
 

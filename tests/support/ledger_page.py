@@ -13,6 +13,8 @@ from ledger_keys import ledger_keys
 from mycelos.gateway.proxy_client.head import Kept, RememberedHead
 from mycelos.gateway.proxy_client.head_follower import HeadFollower
 from mycelos.ledger.events import Event
+from mycelos.ledger.log_filter import CountFilter
+from mycelos.ledger.query import EventQuery
 from mycelos.proxy.ledger.recorder import Recorder
 from mycelos.wire.audit import AppendReceipt, AppendRequest, AuditSummary, NewestCheckpoint
 
@@ -34,10 +36,10 @@ class LedgerProxy(SteeredProxy):
         return receipt
 
     async def audit_events(self, **query: Any) -> list[dict[str, Any]]:
-        return [entry.as_dict() for entry in await self.recorder.events(**query)]
+        return [entry.as_dict() for entry in await self.recorder.events(EventQuery(**query))]
 
     async def audit_summary(self, **query: Any) -> AuditSummary:
-        return await self.recorder.summary(**query)
+        return await self.recorder.summary(CountFilter(**query))
 
     async def remembered(self) -> Kept | None:
         await self._follower.prove()

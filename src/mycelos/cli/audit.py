@@ -9,11 +9,11 @@ import os
 import sys
 import time
 from contextlib import contextmanager, suppress
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, Final
 
+import msgspec
 from cyclopts import App, Parameter
 
 from mycelos.cli.audit_proof import checkpoint, proof, with_next_step
@@ -25,13 +25,14 @@ from mycelos.cli.output import complain, say
 from mycelos.configuration.layout import DataLayout
 from mycelos.ledger.canonical import CanonicalError
 from mycelos.ledger.entry import EntryError, entry_from_row
-from mycelos.ledger.events import Event
+from mycelos.ledger.events import EVENTS_AND_AREAS
 from mycelos.ledger.export import to_checkpoint_line, to_line
+from mycelos.ledger.log_filter import Filter
 from mycelos.ledger.query import SOURCES
 from mycelos.ledger.signed_note import NoteError
 from mycelos.ledger.since import SinceError, parse_since
 from mycelos.proxy.ledger.database import LedgerError
-from mycelos.proxy.ledger.reader import READ_LIMIT, Filter, LedgerReader
+from mycelos.proxy.ledger.reader import READ_LIMIT, LedgerReader
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -49,9 +50,6 @@ _NEXT_STEPS: Final = {
     errno.ENOENT: "make its folder first",
     errno.ENOSPC: "make room on that disk",
 }
-
-_TYPES: Final = sorted({*Event, *(event.partition(".")[0] for event in Event)})
-"""Every event, and every area of events."""
 
 app = App(name="audit", help="Look at the ledger of everything that crossed the proxy, and verify it.")
 app.command(verify_log, name="verify")
@@ -88,8 +86,8 @@ def show(
         moment = parse_since(since, datetime.now(UTC)) if since is not None else None
     except SinceError as error:
         return _fail(f"--since: {error}", WRONG_USAGE)
-    if type_ is not None and type_ not in _TYPES:
-        near = difflib.get_close_matches(type_, _TYPES, n=1, cutoff=0.0)
+    if type_ is not None and type_ not in EVENTS_AND_AREAS:
+        near = difflib.get_close_matches(type_, EVENTS_AND_AREAS, n=1, cutoff=0.0)
         return _fail(f"--type: there is no event {type_}; the nearest one that exists is {near[0]}", WRONG_USAGE)
     if before is not None and not 0 <= before < 2**63:
         return _fail("--before: expected the number of an entry", WRONG_USAGE)
@@ -174,7 +172,8 @@ def _open_output(output: Path | None) -> Iterator[BinaryIO]:
 def _newest(reader: LedgerReader, limit: int, wanted: Filter) -> tuple[list[Entry], list[str]]:
     """What is shown, in order, and for each part of it of which more matched, a sentence that says so."""
     is_split = wanted.suspicious and wanted.source is None
-    parts = [replace(wanted, source=source) for source in ("known", "claimed")] if is_split else [wanted]
+    sources = ("known", "claimed") if is_split else (wanted.source,)
+    parts = [msgspec.structs.replace(wanted, source=source) for source in sources]
     shown: list[Entry] = []
     more: list[str] = []
     with reader.snapshot():

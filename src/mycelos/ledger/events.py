@@ -304,6 +304,9 @@ EVENTS: Final[Mapping[Event, EventRule]] = MappingProxyType(
 )
 """The rule of each event."""
 
+EVENTS_AND_AREAS: Final = tuple(sorted({*Event, *(event.partition(".")[0] for event in Event)}))
+"""What entries can be asked for by: an event, or the first part of one for all of its area."""
+
 UNSIGNED: Final = frozenset({Event.BACKUP_CREATED, Event.AUDIT_EXPORTED, Event.CLOCK_STEPPED})
 """What may stand at the end of a signed log without a signature: a command beside a stopped system has no key."""
 

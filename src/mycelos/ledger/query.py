@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import difflib
 import re
-from typing import TYPE_CHECKING, Final, NoReturn
+from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar
 
 import msgspec
 
 from mycelos.ledger.events import Source
+from mycelos.ledger.log_filter import CountFilter, Filter
 from mycelos.ledger.since import SinceError, parse_since
 from mycelos.wire.problems import ProblemCode, Refusal
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping
+    from collections.abc import Callable, Collection, Iterable, Mapping
     from datetime import datetime
 
 MOST_ENTRIES: Final = 1000
@@ -28,36 +29,14 @@ SUMMARY_SPAN: Final = "24h"
 SOURCES: Final = (*(source.value for source in Source), "known", "claimed")
 """Who may be asked for: each source, those of `KNOWN` together, all others together."""
 
-_TEXTS: Final = ("event", "agent", "run", "outcome", "host")
+_Filter = TypeVar("_Filter", bound=CountFilter)
 
 
-class EventQuery(msgspec.Struct, frozen=True):
-    """Which entries are wanted. ``after`` and ``before`` are sequence numbers; ``since`` is as entries have it."""
+class EventQuery(Filter, frozen=True, kw_only=True):
+    """Which entries are shown, and how many: the first ``limit`` after the place ``after``, or else the newest."""
 
     after: int | None = None
-    before: int | None = None
     limit: int = 100
-    suspicious: bool = False
-    outside: bool = False
-    since: str | None = None
-    event: str | None = None
-    agent: str | None = None
-    run: str | None = None
-    outcome: str | None = None
-    host: str | None = None
-    source: str | None = None
-
-
-class SummaryQuery(msgspec.Struct, frozen=True):
-    """Which entries are counted."""
-
-    since: str
-    event: str | None = None
-    agent: str | None = None
-    run: str | None = None
-    outcome: str | None = None
-    host: str | None = None
-    source: str | None = None
 
 
 def read_event_query(pairs: Iterable[tuple[str, str]], now: datetime) -> EventQuery:
@@ -71,28 +50,20 @@ def read_event_query(pairs: Iterable[tuple[str, str]], now: datetime) -> EventQu
         Refusal: `invalid_request`; the detail names the key.
     """
     query = _known(pairs, EventQuery.__struct_fields__)
-    return EventQuery(
-        after=-1 if query.get("after") == "-1" else _place("after", query),
-        before=_place("before", query),
-        limit=_number("limit", query.get("limit", "100"), 1, MOST_ENTRIES),
-        suspicious=_flag("suspicious", query.get("suspicious", "false")),
-        outside=_flag("outside", query.get("outside", "false")),
-        since=None if "since" not in query else read_since(query["since"], now),
-        source=None if "source" not in query else read_source(query["source"]),
-        **{name: query.get(name) for name in _TEXTS},
-    )
+    after = -1 if query.get("after") == "-1" else _place("after", query)
+    limit = _number("limit", query.get("limit", "100"), 1, MOST_ENTRIES)
+    found = _read_filter(Filter, query, now)
+    return EventQuery(after=after, limit=limit, **msgspec.structs.asdict(found))
 
 
-def read_summary_query(pairs: Iterable[tuple[str, str]], now: datetime) -> SummaryQuery:
-    """The same for `/audit/summary`.
+def read_summary_query(pairs: Iterable[tuple[str, str]], now: datetime) -> CountFilter:
+    """The same for `/audit/summary`; its ``since`` is always there.
 
     Raises:
         Refusal: `invalid_request`; the detail names the key.
     """
-    query = _known(pairs, SummaryQuery.__struct_fields__)
-    since = read_since(query.get("since", SUMMARY_SPAN), now)
-    source = None if "source" not in query else read_source(query["source"])
-    return SummaryQuery(since=since, source=source, **{name: query.get(name) for name in _TEXTS})
+    query = _known(pairs, CountFilter.__struct_fields__)
+    return _read_filter(CountFilter, {"since": SUMMARY_SPAN} | query, now)
 
 
 class InclusionQuery(msgspec.Struct, frozen=True):
@@ -186,6 +157,15 @@ def _known(pairs: Iterable[tuple[str, str]], known: Collection[str]) -> dict[str
     return dict(listed)
 
 
+def _read_filter(kind: type[_Filter], query: Mapping[str, str], now: datetime) -> _Filter:
+    given: dict[str, Any] = {}
+    for field in msgspec.structs.fields(kind):
+        if field.name in query:
+            read = _READERS.get(field.name) or _READERS_OF_TYPE[field.type]
+            given[field.name] = read(field.name, query[field.name], now)
+    return kind(**given)
+
+
 def _needed(key: str, query: Mapping[str, str]) -> int:
     if key not in query:
         _refuse(f"{key}: missing", f"Give {key}, a whole number.")
@@ -206,6 +186,18 @@ def _flag(key: str, text: str) -> bool:
     if text not in {"true", "false"}:
         _refuse(f"{key}: expected true or false", f"Correct {key}.")
     return text == "true"
+
+
+_READERS_OF_TYPE: Final[Mapping[Any, Callable[[str, str, datetime], object]]] = {
+    bool: lambda key, text, _: _flag(key, text),
+    int | None: lambda key, text, _: _number(key, text, 0, 10**15),
+    str | None: lambda _key, text, _: text,
+}
+_READERS: Final[Mapping[str, Callable[[str, str, datetime], object]]] = {
+    "since": lambda _, text, now: read_since(text, now),
+    "source": lambda _key, text, _: read_source(text),
+}
+"""The fields with a form of their own."""
 
 
 def _refuse(detail: str, next_step: str) -> NoReturn:

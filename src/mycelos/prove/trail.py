@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 from mycelos.ledger.chain import Head, seal
 from mycelos.ledger.entry import Phase, make_draft
 from mycelos.ledger.events import EVENTS, Event
+from mycelos.ledger.log_filter import Filter
 from mycelos.ledger.verify import Verdict
 from mycelos.prove.ledger_attacks import attack_copy
 from mycelos.prove.ledger_copy import unguarded
@@ -21,7 +22,7 @@ from mycelos.prove.upstream import Upstream
 from mycelos.proxy.ledger.database import INSERT, LedgerError
 from mycelos.proxy.ledger.heads import outside_of, remembered_heads
 from mycelos.proxy.ledger.last_signed import file_of
-from mycelos.proxy.ledger.reader import Filter, LedgerReader
+from mycelos.proxy.ledger.reader import LedgerReader
 from mycelos.proxy.ledger.verification import verify_ledger
 from mycelos.proxy.vault.installation import installation_of
 from mycelos.wire.identifiers import DEFAULT_TENANT

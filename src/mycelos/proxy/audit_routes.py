@@ -10,7 +10,7 @@ import asyncio
 import base64
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final, NoReturn, Protocol
+from typing import TYPE_CHECKING, Final, NoReturn, Protocol
 from urllib.parse import parse_qsl
 
 import msgspec
@@ -32,11 +32,11 @@ from mycelos.wire.problems import ProblemCode, Refusal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from typing import Unpack
 
     from mycelos.ledger.entry import Entry
+    from mycelos.ledger.log_filter import CountFilter
+    from mycelos.ledger.query import EventQuery
     from mycelos.ledger.signed_note import VerifierKey
-    from mycelos.proxy.ledger.reader import Wanted
     from mycelos.wire.audit import AuditSummary
 
 READINGS: Final = 2
@@ -46,11 +46,11 @@ READINGS: Final = 2
 class Ledger(Protocol):
     """The recorder, as these routes see it."""
 
-    async def events(self, *, after: int | None, limit: int, **wanted: Unpack[Wanted]) -> list[Entry]:
+    async def events(self, wanted: EventQuery) -> list[Entry]:
         """Entries."""
         ...
 
-    async def summary(self, **wanted: Unpack[Wanted]) -> AuditSummary:
+    async def summary(self, wanted: CountFilter) -> AuditSummary:
         """Counts."""
         ...
 
@@ -86,18 +86,18 @@ class AuditRoutes:
 
     async def events(self, scope: Scope, _receive: Receive, send: Send) -> None:
         """`GET /audit/events`."""
-        query = msgspec.structs.asdict(read_event_query(_pairs(scope), datetime.now(UTC)))
+        query = read_event_query(_pairs(scope), datetime.now(UTC))
         # A thousand entries are work for a while: beside the event loop.
         async with self._readings:
-            entries = await self._ledger.events(**query)
+            entries = await self._ledger.events(query)
             answer = await asyncio.to_thread(_as_json, entries)
         await asgi.answer_json(send, msgspec.Raw(answer))
 
     async def summary(self, scope: Scope, _receive: Receive, send: Send) -> None:
         """`GET /audit/summary`."""
-        query: dict[str, Any] = msgspec.structs.asdict(read_summary_query(_pairs(scope), datetime.now(UTC)))
+        query = read_summary_query(_pairs(scope), datetime.now(UTC))
         async with self._readings:
-            found = await self._ledger.summary(**query)
+            found = await self._ledger.summary(query)
         await asgi.answer_json(send, found)
 
     async def checkpoint(self, scope: Scope, _receive: Receive, send: Send) -> None:

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Final
 
 from mycelos.ledger.checkpoint import CheckpointError, open_checkpoint
 from mycelos.ledger.events import EVENTS, Event, Source
+from mycelos.ledger.log_filter import Filter
 from mycelos.proxy.ledger.database import LedgerError
 from mycelos.proxy.ledger.heads import GATEWAY, remembered_heads
 from mycelos.proxy.ledger.keys import read_log_keys
-from mycelos.proxy.ledger.reader import Filter, LedgerReader
+from mycelos.proxy.ledger.reader import LedgerReader
 from mycelos.proxy.vault.errors import VaultError
 from mycelos.proxy.vault.signing import verifies
 from mycelos.proxy.vault.state import Anchor

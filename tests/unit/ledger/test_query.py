@@ -4,7 +4,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from mycelos.ledger.query import EventQuery, SummaryQuery, check_keys, read_event_query, read_since, read_summary_query
+from mycelos.ledger.log_filter import CountFilter
+from mycelos.ledger.query import EventQuery, check_keys, read_event_query, read_since, read_summary_query
 from mycelos.wire.problems import ProblemCode, Refusal
 
 NOW = datetime(2026, 5, 6, 12, tzinfo=UTC)
@@ -38,11 +39,11 @@ def test_a_value_that_is_not_understood_is_refused_by_the_name_of_its_key(key: s
 
 
 def test_a_query_for_counts_has_a_span_of_its_own_and_neither_places_nor_limits() -> None:
-    assert read_summary_query([], NOW) == SummaryQuery(since="2026-05-05T12:00:00.000000Z")
+    assert read_summary_query([], NOW) == CountFilter(since="2026-05-05T12:00:00.000000Z")
     pairs = [("since", "1h"), ("event", "run"), ("agent", "a"), ("run", "r"), ("outcome", "ok"), ("host", "h")]
     pairs.append(("source", "gateway"))
-    expected = SummaryQuery(
-        "2026-05-06T11:00:00.000000Z", event="run", agent="a", run="r", outcome="ok", host="h", source="gateway"
+    expected = CountFilter(
+        since="2026-05-06T11:00:00.000000Z", event="run", agent="a", run="r", outcome="ok", host="h", source="gateway"
     )
     assert read_summary_query(pairs, NOW) == expected
     for key, value in (("since", "zzz"), ("limit", "1"), ("after", "1"), ("suspicious", "true"), ("source", "")):

@@ -11,6 +11,7 @@ from proxy_doors import client, make_door
 from mycelos.ledger.checkpoint import open_checkpoint
 from mycelos.ledger.events import Event
 from mycelos.ledger.merkle import Frontier, verify_consistency, verify_inclusion
+from mycelos.ledger.query import EventQuery
 from mycelos.ledger.signed_note import VerifierKey
 from mycelos.proxy import audit_routes
 from mycelos.proxy.audit_routes import READINGS
@@ -120,7 +121,7 @@ class SlowLedger:
         self.busy = asyncio.Event()
         self.under_way = 0
 
-    async def events(self, **_query: object) -> list[object]:
+    async def events(self, _wanted: EventQuery) -> list[object]:
         self.under_way += 1
         self.busy.set()
         await self.go.wait()
@@ -131,7 +132,8 @@ async def flood(house: House, ledger: SlowLedger, asked: int) -> int:
     """How many searches go on at a time where so many were asked for."""
     async with client(make_door(house, ledger=ledger)) as asking, asyncio.TaskGroup() as group:
         tasks = [group.create_task(asking.get("/audit/events")) for _ in range(asked)]
-        await ledger.busy.wait()
+        async with asyncio.timeout(10):
+            await ledger.busy.wait()
         # Turns of the loop enough for each to get as far as it can.
         for _ in range(1000):
             await asyncio.sleep(0)

@@ -13,6 +13,7 @@ from mycelos.configuration.layout import DataLayout
 from mycelos.ledger.entry import Phase
 from mycelos.ledger.events import Event
 from mycelos.ledger.key_change import check_key_change
+from mycelos.ledger.query import EventQuery
 from mycelos.ledger.signed_note import VerifierKey
 from mycelos.ledger.verify import Verdict
 from mycelos.proxy.key_rotation import Keys, source_of
@@ -39,7 +40,7 @@ def system(operator_system: Any, master_key_file: Any) -> Any:
 
 
 def announced(system: Any) -> Any:
-    entries = system.run(system.recorder.events(event=Event.KEY_ROTATED.value))
+    entries = system.run(system.recorder.events(EventQuery(event=Event.KEY_ROTATED.value)))
     return next(entry for entry in entries if entry.phase == Phase.INTENT)
 
 

@@ -4,17 +4,39 @@ from __future__ import annotations
 
 import platform
 import sqlite3
+from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from inspect import Parameter, Signature
+from typing import Annotated, Any, Final
 
-from fastapi import APIRouter, Query, Request
+import msgspec
+from fastapi import APIRouter, Depends, Query, Request
 
 from mycelos import __version__
 from mycelos.gateway.api.schemas import CredentialView, Status
 from mycelos.gateway.services import Services
+from mycelos.ledger.log_filter import Filter
 from mycelos.ledger.query import MOST_ENTRIES, EventQuery, check_keys, read_since, read_source
 
-_Text = Annotated[str | None, Query(max_length=512)]
+_PARAMETERS: Final[Mapping[Any, Any]] = {
+    bool: bool,
+    int | None: Annotated[int | None, Query(ge=0)],
+    str | None: Annotated[str | None, Query(max_length=512)],
+}
+"""What a field of a filter is in an address, by its type."""
+
+
+def _filter_fields(**given: Any) -> dict[str, Any]:
+    return given
+
+
+# FastAPI reads the query, and describes it, by this signature.
+_filter_fields.__signature__ = Signature(  # type: ignore[attr-defined]  # that of PEP 362
+    [
+        Parameter(field.name, Parameter.KEYWORD_ONLY, default=field.default, annotation=_PARAMETERS[field.type])
+        for field in msgspec.structs.fields(Filter)
+    ]
+)
 
 
 def record_routes(services: Services) -> APIRouter:
@@ -32,35 +54,19 @@ def record_routes(services: Services) -> APIRouter:
     @router.get("/audit/events")
     async def list_events(
         request: Request,
+        narrowed: Annotated[dict[str, Any], Depends(_filter_fields)],
         *,
         limit: Annotated[int, Query(ge=1, le=MOST_ENTRIES)] = 100,
         after: Annotated[int | None, Query(ge=-1)] = None,
-        before: Annotated[int | None, Query(ge=0)] = None,
-        suspicious: bool = False,
-        outside: bool = False,
-        since: Annotated[str | None, Query(max_length=40)] = None,
-        event: _Text = None,
-        agent: _Text = None,
-        run: _Text = None,
-        outcome: _Text = None,
-        host: _Text = None,
-        source: _Text = None,
     ) -> list[dict[str, Any]]:
         """Entries of the ledger: the first after a place, else the newest. ``outside`` means what left the machine."""
         check_keys((key for key, _ in request.query_params.multi_items()), EventQuery.__struct_fields__)
-        wanted: dict[str, Any] = {
-            "after": after,
-            "before": before,
-            "since": None if since is None else read_since(since, datetime.now(UTC)),
-            "event": event,
-            "agent": agent,
-            "run": run,
-            "outcome": outcome,
-            "host": host,
-            "source": None if source is None else read_source(source),
-        }
-        given = {name: value for name, value in wanted.items() if value is not None}
-        return await services.proxy.audit_events(limit=limit, suspicious=suspicious, outside=outside, **given)
+        if (since := narrowed.get("since")) is not None:
+            narrowed["since"] = read_since(since, datetime.now(UTC))
+        if (source := narrowed.get("source")) is not None:
+            read_source(source)
+        given = {name: value for name, value in {"after": after, **narrowed}.items() if value is not None}
+        return await services.proxy.audit_events(limit=limit, **given)
 
     @router.get("/status")
     async def show_status() -> Status:

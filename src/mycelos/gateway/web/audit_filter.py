@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Final, Literal, cast
+from typing import Final, Literal, NoReturn, cast
 from urllib.parse import urlencode
 
-from mycelos.ledger.events import Event
+import msgspec
+
+from mycelos.ledger.events import EVENTS_AND_AREAS
+from mycelos.ledger.log_filter import CountFilter
 from mycelos.ledger.query import SUMMARY_SPAN, read_since, read_source
 from mycelos.wire.problems import ProblemCode, Refusal
 
@@ -19,36 +21,28 @@ SHOWS: Final[Mapping[Show, str]] = {
     "outside": "What left the machine",
     "suspicious": "Suspicious",
 }
-TEXTS: Final = ("since", "event", "agent", "run", "outcome", "host", "source")
+FIELDS: Final = CountFilter.__struct_fields__
 """The fields of the form. Each is text; empty means any."""
-KEYS: Final = ("show", "before", "after", *TEXTS)
+KEYS: Final = ("show", "before", "after", *FIELDS)
 """All that the page's address may hold."""
-
-EVENTS: Final = tuple(sorted({*Event, *(event.partition(".")[0] for event in Event)}))
-"""Every event, and every area of events."""
 
 _LONGEST: Final = 512
 
 
-@dataclass(frozen=True)
-class AuditFilter:
-    """One view of the ledger. ``before`` and ``after`` are places: the page of entries older or newer than those."""
+class AuditFilter(CountFilter, frozen=True, kw_only=True):
+    """One view of the ledger. ``since`` is what was typed.
+
+    ``before`` and ``after`` are places: the page of entries older or newer than those.
+    """
 
     show: Show = "all"
-    since: str = ""
-    event: str = ""
-    agent: str = ""
-    run: str = ""
-    outcome: str = ""
-    host: str = ""
-    source: str = ""
     before: int | None = None
     after: int | None = None
 
     @property
     def is_narrow(self) -> bool:
         """Whether any field of the form narrows the view."""
-        return any(getattr(self, name) for name in TEXTS)
+        return any(getattr(self, name) for name in FIELDS)
 
     @property
     def is_first_page(self) -> bool:
@@ -74,18 +68,18 @@ class AuditFilter:
         Raises:
             Refusal: as above, or a source that there is not.
         """
-        if self.event and self.event not in EVENTS:
-            near = difflib.get_close_matches(self.event[:64], EVENTS, n=1, cutoff=0.0)[0]
+        if self.event and self.event not in EVENTS_AND_AREAS:
+            near = difflib.get_close_matches(self.event[:64], EVENTS_AND_AREAS, n=1, cutoff=0.0)[0]
             message = "event: there is no such event"
             raise Refusal(ProblemCode.INVALID_REQUEST, message, f"The nearest one that exists is {near}.")
         if self.source:
             read_source(self.source)
-        query = {name: getattr(self, name) for name in TEXTS if getattr(self, name)}
+        query = {name: getattr(self, name) for name in FIELDS if getattr(self, name)}
         return query | {"since": read_since(self.since or SUMMARY_SPAN, now)}
 
     def link(self, **changes: str | int | None) -> str:
         """The address of this view with ``changes``, on its first page unless they say otherwise."""
-        changed = replace(self, **{"before": None, "after": None, **changes})  # type: ignore[arg-type]  # fields' own
+        changed = msgspec.structs.replace(self, **{"before": None, "after": None, **changes})
         values = {name: getattr(changed, name) for name in KEYS}
         shown = {name: value for name, value in values.items() if value not in {"", None} and (name, value) != _ALL}
         return f"/audit?{urlencode(shown)}" if shown else "/audit"
@@ -109,13 +103,13 @@ def read_filter(query: Mapping[str, str]) -> AuditFilter:
         if text and not (text.isascii() and text.isdigit() and len(text) <= 15):
             _refuse(name, "must be the number of an entry")
         places[name] = int(text) if text else None
-    texts = {name: query.get(name, "").strip() for name in TEXTS}
+    texts = {name: query.get(name, "").strip() for name in FIELDS}
     for name, text in texts.items():
         if len(text) > _LONGEST:
             _refuse(name, f"is too long; {_LONGEST} characters at most")
-    found = AuditFilter(show=cast("Show", show), before=places["before"], after=places["after"])
-    return replace(found, **texts)  # type: ignore[arg-type]  # the texts are fields of that type
+    given = {name: text or None for name, text in texts.items()}
+    return AuditFilter(show=cast("Show", show), before=places["before"], after=places["after"], **given)
 
 
-def _refuse(name: str, fault: str) -> None:
+def _refuse(name: str, fault: str) -> NoReturn:
     raise Refusal(ProblemCode.INVALID_REQUEST, f"{name} {fault}", "Correct it, or open the page anew: /audit")

@@ -18,14 +18,14 @@ from mycelos.gateway.services import Services
 from mycelos.gateway.web.audit_counts import HEIGHT, WIDTH, chart_of
 from mycelos.gateway.web.audit_entry import full_entry
 from mycelos.gateway.web.audit_export import MEDIA_TYPE, export_lines
-from mycelos.gateway.web.audit_filter import EVENTS, SHOWS, AuditFilter, read_filter
 from mycelos.gateway.web.audit_filter import KEYS as FILTER_KEYS
+from mycelos.gateway.web.audit_filter import SHOWS, AuditFilter, read_filter
 from mycelos.gateway.web.audit_proof import prove_entry
 from mycelos.gateway.web.audit_view import Line, line_of, lines_of
 from mycelos.gateway.web.audit_walk import Walked, walk
 from mycelos.gateway.web.forms import read_form
 from mycelos.gateway.web.rendering import Pages
-from mycelos.ledger.events import Event
+from mycelos.ledger.events import EVENTS_AND_AREAS, Event
 from mycelos.ledger.query import SOURCES, check_keys
 from mycelos.wire.audit import AuditSummary
 from mycelos.wire.problems import ProblemCode, Refusal
@@ -67,7 +67,7 @@ def audit_routes(pages: Pages, services: Services, recorder: Recorder) -> APIRou
             status,
             wanted=wanted,
             shows=SHOWS,
-            events=EVENTS,
+            events=EVENTS_AND_AREAS,
             sources=SOURCES,
             alarm=proxy.ledger_alarm,
             bar_width=WIDTH,

@@ -13,11 +13,12 @@ import msgspec
 
 from mycelos.configuration.layout import DataLayout
 from mycelos.ledger.events import Event
+from mycelos.ledger.log_filter import Filter
 from mycelos.proxy.backup.errors import BackupError
 from mycelos.proxy.backup.snapshot import open_read_only
 from mycelos.proxy.database import take_lock
 from mycelos.proxy.ledger.database import LedgerError
-from mycelos.proxy.ledger.reader import Filter, LedgerReader
+from mycelos.proxy.ledger.reader import LedgerReader
 from mycelos.proxy.ledger.recorder import Recorder
 from mycelos.proxy.operator_settings import Setting
 from mycelos.proxy.vault.errors import VaultError

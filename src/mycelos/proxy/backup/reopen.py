@@ -19,6 +19,7 @@ import sqlalchemy as sa
 from mycelos.configuration.layout import DataLayout
 from mycelos.ledger.chain import EMPTY, Head
 from mycelos.ledger.events import Event
+from mycelos.ledger.log_filter import Filter
 from mycelos.proxy.backup.errors import BackupError
 from mycelos.proxy.backup.foreign_database import demand_cleanable, empty_tables
 from mycelos.proxy.changes import remove_all
@@ -26,7 +27,7 @@ from mycelos.proxy.egress.rules import EgressRule, EgressRules
 from mycelos.proxy.key_rotation import ledger_keys
 from mycelos.proxy.ledger.database import LedgerError
 from mycelos.proxy.ledger.heads import remember
-from mycelos.proxy.ledger.reader import Filter, LedgerReader
+from mycelos.proxy.ledger.reader import LedgerReader
 from mycelos.proxy.ledger.recorder import Recorder
 from mycelos.proxy.ledger.recovery import examine
 from mycelos.proxy.ledger.signed_end import demand_signed_end

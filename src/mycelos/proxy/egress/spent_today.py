@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
+import msgspec
+
 from mycelos.ledger.entry import EntryError, Phase
 from mycelos.ledger.events import Event
+from mycelos.ledger.query import EventQuery
 from mycelos.proxy.ledger.database import LedgerError
 
 if TYPE_CHECKING:
@@ -19,7 +22,7 @@ _PAGE: Final = 10_000
 class Ledger(Protocol):
     """The recorder, as this module sees it."""
 
-    async def events(self, *, after: int, limit: int, since: str, event: str) -> list[Entry]:
+    async def events(self, wanted: EventQuery) -> list[Entry]:
         """Entries in order."""
         ...
 
@@ -31,10 +34,8 @@ async def count_spent(ledger: Ledger, today: str, quotas: QuotaBook, web_budget:
         LedgerError: the ledger cannot be read.
     """
     credentials: dict[int, str] = {}
-    after = -1
-    while entries := await ledger.events(
-        after=after, limit=_PAGE, since=f"{today}T00:00:00.000000Z", event=Event.PROXY_HTTP_REQUEST.value
-    ):
+    wanted = EventQuery(after=-1, limit=_PAGE, since=f"{today}T00:00:00.000000Z", event=Event.PROXY_HTTP_REQUEST.value)
+    while entries := await ledger.events(wanted):
         for entry in entries:
             try:
                 details = entry.as_dict()["details"]
@@ -42,7 +43,7 @@ async def count_spent(ledger: Ledger, today: str, quotas: QuotaBook, web_budget:
                 message = f"today's requests cannot be counted: {error}; run mycelos db audit verify"
                 raise LedgerError(message) from None
             _count(entry, details, credentials, quotas, web_budget)
-        after = entries[-1].seq
+        wanted = msgspec.structs.replace(wanted, after=entries[-1].seq)
 
 
 def _count(

@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any, Final
 from mycelos.ledger.events import OUTSIDE, SUSPICIOUS
 from mycelos.ledger.text import escape
 from mycelos.proxy.ledger.database import LedgerError, open_for_reading
-from mycelos.proxy.ledger.reader import HOST
+from mycelos.proxy.ledger.reader import HOST, clauses
 from mycelos.wire.audit import AuditSummary, HostCount, HourCount, LeftCount, OutcomeCount
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-    from mycelos.proxy.ledger.reader import Filter
+    from mycelos.ledger.log_filter import CountFilter
 
 MOST_COUNTED: Final = 100_000
 """Entries that are looked at, from the newest back."""
@@ -75,7 +75,7 @@ ORDER BY newest DESC LIMIT ?
 """
 
 
-def summarize(path: Path, wanted: Filter, most: int = MOST_COUNTED) -> AuditSummary:
+def summarize(path: Path, wanted: CountFilter, most: int = MOST_COUNTED) -> AuditSummary:
     """Count what matches ``wanted``, whose ``since`` must be there, among the newest ``most`` entries.
 
     Raises:
@@ -93,10 +93,10 @@ def summarize(path: Path, wanted: Filter, most: int = MOST_COUNTED) -> AuditSumm
         connection.close()
 
 
-def _summary(connection: sqlite3.Connection, wanted: Filter, most: int) -> AuditSummary:
+def _summary(connection: sqlite3.Connection, wanted: CountFilter, most: int) -> AuditSummary:
     ((last,),) = connection.execute("SELECT coalesce(max(seq), -1) FROM audit_events")
     first = max(0, last - most + 1)
-    conditions, values = wanted.clauses()
+    conditions, values = clauses(wanted)
     looked = _LOOKED.format(conditions=" AND ".join(["seq BETWEEN ? AND ?", *conditions]))
     connection.execute(looked, [first, last, *values])
 

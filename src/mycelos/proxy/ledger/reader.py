@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from itertools import islice
-from typing import TYPE_CHECKING, Final, Self, TypedDict
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from mycelos.ledger.entry import EntryError, entry_from_row
 from mycelos.ledger.events import KNOWN, OUTSIDE, SUSPICIOUS
 from mycelos.ledger.items import interleaved
+from mycelos.ledger.log_filter import EVERYTHING, Filter
 from mycelos.proxy.ledger.database import SELECT, LedgerError, newest_checkpoint, open_for_reading, schema_faults
 from mycelos.proxy.ledger.stored_tree import STORED_LEVELS, StoredTree
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
     from types import TracebackType
 
     from mycelos.ledger.entry import Entry
     from mycelos.ledger.events import Event
+    from mycelos.ledger.log_filter import CountFilter
     from mycelos.ledger.walk import StoredNodes
 
 _ROWS: Final = f"{SELECT} ORDER BY seq"
@@ -38,68 +40,55 @@ HOST: Final = (
 """SQL for the host that an entry is about, empty where it is about none."""
 
 
-class Wanted(TypedDict, total=False):
-    """The fields of `Filter`."""
+def clauses(wanted: CountFilter) -> tuple[list[str], list[object]]:
+    """``wanted`` as SQL conditions, and their values in order."""
+    conditions: list[str] = []
+    values: list[object] = []
+    for name in wanted.__struct_fields__:
+        value = getattr(wanted, name)
+        # Not by truth: before the place 0 there is nothing.
+        if value is None or value is False or name not in _FILTERED:
+            continue
+        condition, compared = (_CONDITIONS.get(name) or _is(name))(value)
+        conditions.append(condition)
+        values += compared
+    return conditions, values
 
-    before: int | None
-    suspicious: bool
-    outside: bool
-    since: str | None
-    event: str | None
-    agent: str | None
-    run: str | None
-    outcome: str | None
-    host: str | None
-    source: str | None
+
+_Condition = Callable[[Any], tuple[str, Sequence[object]]]
+"""Gives SQL for a value of a field, and what it compares with."""
 
 
-@dataclass(frozen=True)
-class Filter:
-    """Which entries are wanted. Empty means any; ``since`` is RFC 3339 in UTC as entries have it.
+def _is(column: str) -> _Condition:
+    return lambda value: (f"{column} = ?", (value,))
 
-    ``before`` is a place, itself left out; ``outside`` means what left the machine; ``source`` is one of `SOURCES`.
-    """
 
-    before: int | None = None
-    suspicious: bool = False
-    outside: bool = False
-    since: str | None = None
-    event: str | None = None
-    agent: str | None = None
-    run: str | None = None
-    outcome: str | None = None
-    host: str | None = None
-    source: str | None = None
+def _among(column: str, listed: Collection[str], *, is_in: bool = True) -> tuple[str, Sequence[object]]:
+    return f"{column} {'' if is_in else 'NOT '}IN ({', '.join('?' * len(listed))})", sorted(map(str, listed))
 
-    def clauses(self) -> tuple[list[str], list[object]]:
-        """SQL conditions and their values."""
-        conditions: list[str] = []
-        values: list[object] = []
-        for is_wanted, events in ((self.suspicious, SUSPICIOUS), (self.outside, OUTSIDE)):
-            if is_wanted:
-                conditions.append(f"event IN ({', '.join('?' * len(events))})")
-                values += sorted(event.value for event in events)
-        if self.event is not None:
-            # ``auth`` means every event of that area.
-            conditions.append("(event = ? OR substr(event, 1, ?) = ?)")
-            values += [self.event, len(self.event) + 1, f"{self.event}."]
-        if self.source in {"known", "claimed"}:
-            conditions.append(f"source {'' if self.source == 'known' else 'NOT '}IN ({', '.join('?' * len(KNOWN))})")
-            values += sorted(source.value for source in KNOWN)
-        compared = (
-            ("seq < ?", self.before),
-            ("agent = ?", self.agent),
-            ("run = ?", self.run),
-            ("outcome = ?", self.outcome),
-            ("at >= ?", self.since),
-            ("source = ?", None if self.source in {"known", "claimed"} else self.source),
-            (f"{HOST} = ?", self.host),
-        )
-        for condition, value in compared:
-            if value is not None:
-                conditions.append(condition)
-                values.append(value)
-        return conditions, values
+
+def _event(event: str) -> tuple[str, Sequence[object]]:
+    # ``auth`` means every event of that area.
+    return "(event = ? OR substr(event, 1, ?) = ?)", (event, len(event) + 1, f"{event}.")
+
+
+def _source(source: str) -> tuple[str, Sequence[object]]:
+    if source in {"known", "claimed"}:
+        return _among("source", KNOWN, is_in=source == "known")
+    return _is("source")(source)
+
+
+_CONDITIONS: Final[Mapping[str, _Condition]] = {
+    "before": lambda place: ("seq < ?", (place,)),
+    "suspicious": lambda _: _among("event", SUSPICIOUS),
+    "outside": lambda _: _among("event", OUTSIDE),
+    "since": lambda moment: ("at >= ?", (moment,)),
+    "event": _event,
+    "host": _is(HOST),
+    "source": _source,
+}
+"""The fields of a filter that are not a column's value; the others are."""
+_FILTERED: Final = frozenset(Filter.__struct_fields__)
 
 
 class LedgerReader:
@@ -128,15 +117,15 @@ class LedgerReader:
         found = self._entries(f"{SELECT} WHERE seq = ?", [seq])
         return found[0] if found else None
 
-    def newest(self, limit: int, wanted: Filter = Filter()) -> list[Entry]:
+    def newest(self, limit: int, wanted: Filter = EVERYTHING) -> list[Entry]:
         """The newest ``limit`` entries that match, oldest first."""
-        conditions, values = wanted.clauses()
+        conditions, values = clauses(wanted)
         where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
         return self._entries(f"{SELECT}{where} ORDER BY seq DESC LIMIT ?", [*values, _capped(limit)])[::-1]
 
     def count(self, wanted: Filter) -> int:
         """How many entries match."""
-        conditions, values = wanted.clauses()
+        conditions, values = clauses(wanted)
         if not conditions:
             return self.last() + 1
         try:
@@ -149,9 +138,9 @@ class LedgerReader:
             raise LedgerError(message) from None
         return int(found[0])
 
-    def after(self, seq: int, limit: int, wanted: Filter = Filter()) -> list[Entry]:
+    def after(self, seq: int, limit: int, wanted: Filter = EVERYTHING) -> list[Entry]:
         """The first ``limit`` entries after ``seq`` that match, in order."""
-        conditions, values = wanted.clauses()
+        conditions, values = clauses(wanted)
         where = " AND ".join(["seq > ?", *conditions])
         return self._entries(f"{SELECT} WHERE {where} ORDER BY seq LIMIT ?", [seq, *values, _capped(limit)])
 

@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from mycelos.ledger.merkle import ProofError, consistency_proof, inclusion_proof
+from mycelos.ledger.query import EventQuery
 from mycelos.proxy.ledger.counts import summarize
-from mycelos.proxy.ledger.reader import Filter, LedgerReader
+from mycelos.proxy.ledger.reader import LedgerReader
 
 if TYPE_CHECKING:
     from pathlib import Path
-    from typing import Unpack
 
     from mycelos.ledger.entry import Entry
+    from mycelos.ledger.log_filter import CountFilter
     from mycelos.ledger.merkle import Lookup
-    from mycelos.proxy.ledger.reader import Wanted
     from mycelos.wire.audit import AuditSummary
 
 Read = TypeVar("Read")
+
+_NEWEST: Final = EventQuery()
 
 
 class LedgerView:
@@ -28,15 +30,13 @@ class LedgerView:
     def __init__(self, path: Path) -> None:
         self._path = path
 
-    async def events(self, *, after: int | None = None, limit: int = 100, **wanted: Unpack[Wanted]) -> list[Entry]:
-        """Entries in the order of the log: the first ``limit`` after ``after``, or else the newest ``limit``.
-
-        ``wanted`` are the fields of `Filter`.
-        """
-        found = Filter(**wanted)
+    async def events(self, wanted: EventQuery = _NEWEST) -> list[Entry]:
+        """Entries in the order of the log."""
 
         def read(reader: LedgerReader) -> list[Entry]:
-            return reader.newest(limit, found) if after is None else reader.after(after, limit, found)
+            if wanted.after is None:
+                return reader.newest(wanted.limit, wanted)
+            return reader.after(wanted.after, wanted.limit, wanted)
 
         return await asyncio.to_thread(self._with_reader, read)
 
@@ -44,9 +44,9 @@ class LedgerView:
         """The entry at ``seq``, or None."""
         return await asyncio.to_thread(self._with_reader, lambda reader: reader.entry(seq))
 
-    async def summary(self, **wanted: Unpack[Wanted]) -> AuditSummary:
+    async def summary(self, wanted: CountFilter) -> AuditSummary:
         """Counts of the entries that ``wanted`` describes; its ``since`` must be there."""
-        return await asyncio.to_thread(summarize, self._path, Filter(**wanted))
+        return await asyncio.to_thread(summarize, self._path, wanted)
 
     async def inclusion(self, seq: int, size: int) -> list[bytes]:
         """The path of entry ``seq`` to the root over the first ``size`` entries (RFC 6962, section 2.1.1).

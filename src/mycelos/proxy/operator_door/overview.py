@@ -6,7 +6,6 @@ import os
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-import msgspec
 from starlette.routing import Route
 
 from mycelos import __version__
@@ -76,5 +75,5 @@ class OverviewRoutes:
 
     async def _audit_events(self, request: Request) -> Response:
         query = read_event_query(request.query_params.multi_items(), datetime.now(UTC))
-        entries = await self._recorder.events(**msgspec.structs.asdict(query))
+        entries = await self._recorder.events(query)
         return answer({"entries": [entry.as_dict() for entry in entries]})

@@ -4,8 +4,10 @@ from datetime import UTC, datetime
 
 import pytest
 
-from mycelos.gateway.web.audit_filter import EVENTS, AuditFilter, read_filter
-from mycelos.ledger.query import EventQuery, SummaryQuery
+from mycelos.gateway.web.audit_filter import AuditFilter, read_filter
+from mycelos.ledger.events import EVENTS_AND_AREAS
+from mycelos.ledger.log_filter import CountFilter
+from mycelos.ledger.query import EventQuery
 from mycelos.wire.problems import Refusal
 
 NOW = datetime(2026, 5, 6, 12, tzinfo=UTC)
@@ -48,7 +50,7 @@ def test_the_queries_are_the_doors_own() -> None:
         "outside": True,
     }
     assert set(events) <= set(EventQuery.__struct_fields__)
-    assert set(wanted.summary_query(NOW)) <= set(SummaryQuery.__struct_fields__)
+    assert set(wanted.summary_query(NOW)) <= set(CountFilter.__struct_fields__)
     assert AuditFilter().events_query(NOW, 50) == {"limit": 50}
     assert AuditFilter().summary_query(NOW) == {"since": "2026-05-05T12:00:00.000000Z"}
 
@@ -74,4 +76,4 @@ def test_the_nearest_event_is_named() -> None:
     with pytest.raises(Refusal) as refused:
         AuditFilter(event="run.startd").summary_query(NOW)
     assert "run.started" in refused.value.problem.next
-    assert {"run", "run.started"} <= set(EVENTS)
+    assert {"run", "run.started"} <= set(EVENTS_AND_AREAS)

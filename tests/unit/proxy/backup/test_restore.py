@@ -10,10 +10,11 @@ from pyrage.x25519 import Identity
 
 from mycelos.configuration.layout import DataLayout
 from mycelos.ledger.events import Event
+from mycelos.ledger.log_filter import Filter
 from mycelos.proxy.backup import restore as restoring
 from mycelos.proxy.backup.errors import BackupError
 from mycelos.proxy.backup.restore import Key, adopt, find_key, restore
-from mycelos.proxy.ledger.reader import Filter, LedgerReader
+from mycelos.proxy.ledger.reader import LedgerReader
 from mycelos.proxy.rollback import WAYS_ON
 from mycelos.proxy.vault.errors import VaultError
 from mycelos.proxy.vault.store import Vault

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from egress_house import SECRET, House, ListedResolver, answer, call_for, fetch, serve
 
+from mycelos.ledger.query import EventQuery
 from mycelos.proxy.egress import decide as decide_module
 from mycelos.proxy.egress import pipeline as pipeline_module
 from mycelos.proxy.egress.http_client import Deadlines
@@ -412,7 +413,7 @@ async def test_the_intent_is_on_disk_before_the_connection_is_made(house: House)
     seen: list[str] = []
 
     async def look(_head: bytes, _reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        seen.extend(str(entry.event) for entry in await house.recorder.events(limit=10))
+        seen.extend(str(entry.event) for entry in await house.recorder.events(EventQuery(limit=10)))
         writer.write(answer())
 
     async with serve(look) as upstream:

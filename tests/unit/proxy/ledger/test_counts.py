@@ -5,9 +5,9 @@ import sqlite3
 import pytest
 
 from mycelos.ledger.events import Event
+from mycelos.ledger.log_filter import Filter
 from mycelos.proxy.ledger.counts import MOST_LEFT, summarize
 from mycelos.proxy.ledger.database import LedgerError
-from mycelos.proxy.ledger.reader import Filter
 from mycelos.wire.audit import HostCount, OutcomeCount
 
 pytestmark = pytest.mark.anyio

@@ -2,12 +2,14 @@ from __future__ import annotations
 
 import sqlite3
 
+import msgspec
 import pytest
 
 from mycelos.ledger.events import Event
+from mycelos.ledger.log_filter import Filter
 from mycelos.ledger.verify import verify
 from mycelos.proxy.ledger.database import LedgerError
-from mycelos.proxy.ledger.reader import Filter, LedgerReader
+from mycelos.proxy.ledger.reader import LedgerReader
 
 pytestmark = pytest.mark.anyio
 
@@ -38,6 +40,14 @@ async def test_an_area_is_not_a_prefix_of_names(reader):
     assert len(reader.newest(99, Filter(event="proxy"))) == 10
     assert reader.newest(99, Filter(event="prox")) == []
     assert reader.newest(99, Filter(event="proxy.http%")) == []
+
+
+@pytest.mark.parametrize("field", msgspec.structs.fields(Filter), ids=lambda field: field.name)
+async def test_each_field_of_a_filter_narrows_the_search(reader, field):
+    absent = {bool: True, int | None: 0, str | None: "~"}[field.type]
+    wanted = Filter(**{field.name: absent})
+    matches = 10 if field.name == "outside" else 0
+    assert (len(reader.newest(99, wanted)), reader.count(wanted)) == (matches, matches)
 
 
 async def test_every_row_is_there_for_verification(reader):

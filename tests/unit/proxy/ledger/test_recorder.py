@@ -10,6 +10,7 @@ import pytest
 from ledger_keys import ledger_keys
 
 from mycelos.ledger.events import EVENTS, Event, Source
+from mycelos.ledger.query import EventQuery
 from mycelos.ledger.verify import Verdict
 from mycelos.proxy.ledger.database import LedgerError
 from mycelos.proxy.ledger.limits import LimitedError
@@ -22,7 +23,7 @@ pytestmark = pytest.mark.anyio
 
 
 async def all_entries(recorder):
-    return await recorder.events(after=-1, limit=1000)
+    return await recorder.events(EventQuery(after=-1, limit=1000))
 
 
 async def test_an_intent_is_on_disk_when_it_returns_and_its_outcome_names_it(recorder):
@@ -219,7 +220,7 @@ async def test_events_are_filtered(recorder, clock):
     await recorder.append_claimed(AppendRequest(event="policy.allowed", agent="b", run="r"))
 
     async def events(**wanted):
-        return [entry.event for entry in await recorder.events(**wanted)]
+        return [entry.event for entry in await recorder.events(EventQuery(**wanted))]
 
     assert await events(suspicious=True) == ["policy.denied"]
     assert await events(agent="b") == ["policy.allowed"]

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from mycelos.ledger.events import Event
+from mycelos.ledger.query import EventQuery
 from mycelos.proxy.ledger.recorder import Recorder
 from mycelos.proxy.ledger.recovery import examine
 from mycelos.wire.audit import AppendRequest
@@ -38,7 +39,7 @@ async def test_an_unresolved_intent_is_reported_once(recorder, path, clock):
         await again.fact(Event.PROXY_STARTED)
         await again.close()
     last = await Recorder.open(path, clock)
-    assert len(await last.events(event="intent.unresolved")) == 1
+    assert len(await last.events(EventQuery(event="intent.unresolved"))) == 1
     await last.close()
 
 
@@ -76,7 +77,7 @@ async def test_no_number_of_open_intents_keeps_the_proxy_from_starting(recorder,
     await recorder.append_claimed(AppendRequest(event="tool.called", phase="outcome", intent_seq=claimed[2].seq))
     await recorder.close()
     again = await Recorder.open(path, clock)
-    together, *each = await again.events(event="intent.unresolved")
+    together, *each = await again.events(EventQuery(event="intent.unresolved"))
     await again.close()
     assert [entry.intent_seq for entry in each] == [own.seq, *(receipt.seq for receipt in claimed[-3:])]
     assert (together.subject, together.intent_seq) == ("gateway", None)

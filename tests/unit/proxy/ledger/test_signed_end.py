@@ -14,6 +14,7 @@ from mycelos.ledger.chain import Head, seal
 from mycelos.ledger.checkpoint import parse_text
 from mycelos.ledger.entry import Phase, make_draft
 from mycelos.ledger.events import Event
+from mycelos.ledger.query import EventQuery
 from mycelos.ledger.signed_note import parse_note
 from mycelos.ledger.unsigned import LIMIT
 from mycelos.proxy.ledger.database import INSERT, LedgerError
@@ -250,6 +251,6 @@ async def test_what_was_left_open_is_found_behind_what_commands_added_meanwhile(
         await beside.fact(Event.AUDIT_EXPORTED)
         await beside.close()
     recorder = await Recorder.open(path, clock, keys=ledger_keys)
-    found = [entry.intent_seq for entry in await recorder.events(event="intent.unresolved")]
+    found = [entry.intent_seq for entry in await recorder.events(EventQuery(event="intent.unresolved"))]
     await recorder.close()
     assert found == [intent.seq]

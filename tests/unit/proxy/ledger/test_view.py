@@ -4,7 +4,9 @@ import pytest
 from ledger_keys import ledger_keys
 
 from mycelos.ledger.events import Event
+from mycelos.ledger.log_filter import CountFilter
 from mycelos.ledger.merkle import Frontier, ProofError, verify_consistency, verify_inclusion
+from mycelos.ledger.query import EventQuery
 from mycelos.proxy.ledger.recorder import Recorder
 from mycelos.proxy.ledger.view import LedgerView, SavedLog
 
@@ -19,11 +21,11 @@ async def test_what_is_read_needs_no_writer(recorder, path):
         roots.append(tree.root())
     await recorder.close()
     view = LedgerView(path)
-    assert [entry.run for entry in await view.events(after=17)] == ["18", "19"]
-    assert [entry.run for entry in await view.events(limit=1)] == ["19"]
+    assert [entry.run for entry in await view.events(EventQuery(after=17))] == ["18", "19"]
+    assert [entry.run for entry in await view.events(EventQuery(limit=1))] == ["19"]
     assert (await view.entry(4)).run == "4"
     assert await view.entry(20) is None
-    assert (await view.summary(since="2000")).entries == 20
+    assert (await view.summary(CountFilter(since="2000"))).entries == 20
     for size in range(1, 21):
         for seq in range(size):
             leaf = bytes.fromhex((await view.entry(seq)).leaf_hash)

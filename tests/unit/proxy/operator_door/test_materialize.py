@@ -2,6 +2,8 @@ from typing import Any
 
 from operator_requests import ask, bearer, refusal, store
 
+from mycelos.ledger.query import EventQuery
+
 
 def test_arming_is_on_record_as_suspicious_with_its_end_and_without_the_secret(operator_system: Any) -> None:
     stored = store(operator_system, "telegram", template="telegram")
@@ -12,7 +14,7 @@ def test_arming_is_on_record_as_suspicious_with_its_end_and_without_the_secret(o
     assert outcome["outcome"] == "ok"
     told = {"credential_id": stored.id, "credential_version": 1, "expires_at": armed.expires_at}
     assert outcome["details"].items() >= told.items()
-    assert len(operator_system.run(operator_system.recorder.events(suspicious=True))) == 2
+    assert len(operator_system.run(operator_system.recorder.events(EventQuery(suspicious=True)))) == 2
 
 
 def test_what_cannot_be_armed_is_refused_by_name_and_on_record(operator_system: Any) -> None:

@@ -5,6 +5,7 @@ import msgspec
 from operator_requests import ask, bearer, refusal
 from software_authenticator import SoftwareAuthenticator, encode
 
+from mycelos.ledger.query import EventQuery
 from mycelos.wire.passkeys import Assertion, Registration
 from mycelos.wire.problems import ProblemCode
 
@@ -81,7 +82,7 @@ def test_no_answer_and_no_entry_holds_a_challenge_that_is_good(operator_system: 
     options = client.begin_passkey_sign_in()
     assert options["allowCredentials"] == []
     client.finish_passkey_sign_in(msgspec.convert(key.get(options), Assertion))
-    entries = operator_system.run(operator_system.recorder.events(after=None, limit=1000))
+    entries = operator_system.run(operator_system.recorder.events(EventQuery(limit=1000)))
     written = json.dumps([entry.as_dict() for entry in entries])
     for value in (options["challenge"], encode(key.credential_id)):
         assert value not in written

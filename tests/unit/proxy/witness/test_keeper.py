@@ -11,6 +11,7 @@ from witnessed_log import MemoryLog, numbered
 
 from mycelos.configuration.layout import DataLayout
 from mycelos.ledger.events import Event
+from mycelos.ledger.query import EventQuery
 from mycelos.proxy.ledger.recorder import Recorder
 from mycelos.proxy.witness import keeper as module
 from mycelos.proxy.witness.keeper import LONGEST_PAUSE, QUIET_SECONDS, WitnessKeeper, witnessing
@@ -55,7 +56,7 @@ class House:
         )
 
     async def recorded(self) -> list[tuple[str, str]]:
-        entries = await self.recorder.events(event="ledger", limit=100)
+        entries = await self.recorder.events(EventQuery(event="ledger", limit=100))
         return [(entry.event, entry.outcome) for entry in entries if "witness" in entry.event]
 
 
@@ -105,7 +106,7 @@ async def test_a_change_of_its_state_is_recorded_with_its_reason(house: House) -
     keeper = house.keeper(ScriptedWitness(house.log, AWAY, AWAY, REWRITTEN, None))
     for _ in range(4):
         await keeper.step()
-    entries = [entry for entry in await house.recorder.events(event="ledger") if "witness" in entry.event]
+    entries = [entry for entry in await house.recorder.events(EventQuery(event="ledger")) if "witness" in entry.event]
     assert [entry.event for entry in entries] == [
         Event.LEDGER_WITNESS_FAILED,
         Event.LEDGER_WITNESS_DISAGREED,
