@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Final
 
 from rich.console import Console
@@ -10,6 +9,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from mycelos.ledger.entry import read_details
 from mycelos.ledger.events import EVENTS, Event, Severity
 from mycelos.ledger.text import escape
 
@@ -105,7 +105,7 @@ def _who(entry: Entry) -> str:
 
 
 def _what(entry: Entry) -> str:
-    details = _details(entry)
+    details = read_details(entry)
     # The subject of a request is its host.
     subject = "" if details.get("host") == entry.subject else entry.subject
     return " ".join(dict.fromkeys(filter(None, (subject, _target(details)))))
@@ -124,14 +124,5 @@ def _target(details: dict[str, object]) -> str:
 
 
 def _end(entry: Entry) -> str:
-    ended = " ".join(str(word) for word in (entry.outcome, _details(entry).get("status")) if word)
+    ended = " ".join(str(word) for word in (entry.outcome, read_details(entry).get("status")) if word)
     return ": ".join(filter(None, (ended, entry.reason)))
-
-
-def _details(entry: Entry) -> dict[str, object]:
-    """The details, empty in a row that was changed so that they are none."""
-    try:
-        found = json.loads(entry.details)
-    except (ValueError, RecursionError):
-        return {}
-    return found if isinstance(found, dict) else {}

@@ -94,19 +94,20 @@ class Entry(NamedTuple):
         Raises:
             EntryError: ``details`` is no JSON object, so somebody has changed the row.
         """
-        columns = self._asdict()
-        try:
-            columns["details"] = json.loads(self.details)
-        except ValueError:
-            columns["details"] = None
-        if not isinstance(columns["details"], dict):
+        details = _parsed(self.details)
+        if details is None:
             message = f"entry {self.seq}: details is not a JSON object"
             raise EntryError(message)
-        return columns
+        return self._asdict() | {"details": details}
 
 
 COLUMNS: Final = Entry._fields
 """The names of the columns, in their order in the table."""
+
+
+def read_details(entry: Entry) -> dict[str, Any]:
+    """The details; empty in a row that was changed so that they are no object."""
+    return _parsed(entry.details) or {}
 
 
 def make_draft(
@@ -183,6 +184,14 @@ def entry_from_row(row: Sequence[object]) -> Entry:
         message = f"column v is not {VERSION}"
         raise EntryError(message)
     return entry
+
+
+def _parsed(details: str) -> dict[str, Any] | None:
+    try:
+        found = json.loads(details)
+    except (ValueError, RecursionError):
+        return None
+    return found if isinstance(found, dict) else None
 
 
 def _row_types(intent_seq: type, args_mac: type) -> tuple[type, ...]:

@@ -6,12 +6,11 @@ the new one, and nobody who holds only one of the two can write it.
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from mycelos.ledger.canonical import canonical
-from mycelos.ledger.entry import Phase
+from mycelos.ledger.entry import Phase, read_details
 from mycelos.ledger.events import Event
 
 if TYPE_CHECKING:
@@ -75,15 +74,8 @@ def check_key_change(entry: Entry, verifies: Verifies) -> KeyChange:
     if (entry.event, entry.phase) != (Event.KEY_ROTATED.value, Phase.INTENT.value):
         message = f"entry {entry.seq} announces no change of a key"
         raise KeyChangeError(message)
-    try:
-        details = json.loads(entry.details)
-    except ValueError:
-        details = None
-    if (
-        not isinstance(details, dict)
-        or set(details) != _FIELDS
-        or not all(isinstance(v, str) for v in details.values())
-    ):
+    details = read_details(entry)
+    if set(details) != _FIELDS or not all(isinstance(value, str) for value in details.values()):
         message = f"entry {entry.seq} does not hold the fields of a change of a signing key"
         raise KeyChangeError(message)
     signatures = {"previous": details.pop("previous_signature"), "next": details.pop("signature")}

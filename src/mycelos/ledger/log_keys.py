@@ -13,10 +13,9 @@ A checkpoint of size N is signed by the key that is in use after the first N ent
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Final
 
-from mycelos.ledger.entry import Entry, Phase, entry_from_row
+from mycelos.ledger.entry import Entry, Phase, entry_from_row, read_details
 from mycelos.ledger.events import Event, Source
 from mycelos.ledger.fault import FaultFoundError
 from mycelos.ledger.key_change import KeyChangeError, check_key_change
@@ -71,7 +70,7 @@ class LogKeys:
             if self.in_use is None and entry.source == Source.PROXY:
                 self._name(entry)
         elif self.in_use is not None and entry.source == Source.OPERATOR:
-            if entry.phase == Phase.INTENT and _details(entry).get("name") == LEDGER_SIGNING_KEY:
+            if entry.phase == Phase.INTENT and read_details(entry).get("name") == LEDGER_SIGNING_KEY:
                 self._announce(entry, self.in_use)
             elif entry.phase == Phase.OUTCOME and entry.outcome == "ok" and entry.intent_seq in self._announced:
                 self._use(self._announced[entry.intent_seq])
@@ -90,7 +89,7 @@ class LogKeys:
             self._use(key)
 
     def _name(self, entry: Entry) -> None:
-        details = _details(entry)
+        details = read_details(entry)
         if "public_key" not in details:
             return
         try:
@@ -123,11 +122,3 @@ class LogKeys:
         self.in_use = key
         self.is_vouched_for = self.is_vouched_for or key == self._trusted
         self._announced.clear()
-
-
-def _details(entry: Entry) -> dict[str, object]:
-    try:
-        details = json.loads(entry.details)
-    except (ValueError, RecursionError):
-        return {}
-    return details if isinstance(details, dict) else {}

@@ -10,7 +10,17 @@ from hypothesis import given
 
 from mycelos.ledger.canonical import canonical
 from mycelos.ledger.chain import EMPTY, seal
-from mycelos.ledger.entry import COLUMN_LIMIT, COLUMNS, Entry, EntryError, Phase, body, entry_from_row, make_draft
+from mycelos.ledger.entry import (
+    COLUMN_LIMIT,
+    COLUMNS,
+    Entry,
+    EntryError,
+    Phase,
+    body,
+    entry_from_row,
+    make_draft,
+    read_details,
+)
 from mycelos.ledger.events import EVENTS, Event, Source
 from mycelos.ledger.fields import TEXT_LIMIT
 from mycelos.ledger.text import escape, shorten
@@ -190,3 +200,14 @@ def test_details_that_are_no_object_are_refused_when_read(make_log, details):
 
 def test_a_waiting_draft_weighs_what_its_texts_do():
     assert draft(reason="x" * 100).size == draft().size + 100
+
+
+DEEP = '{"a":' + "[" * 100_000 + "]" * 100_000 + "}"
+
+
+@pytest.mark.parametrize("details", [DEEP, "[]", "{", "1"])
+def test_details_that_were_changed_are_an_error_and_no_crash(details: str) -> None:
+    row = (1, 1, 0, "", 0, "proxy.started", "fact", None, "proxy", *[""] * 8, None, details, "", "")
+    with pytest.raises(EntryError, match="entry 1: details is not a JSON object"):
+        entry_from_row(row).as_dict()
+    assert read_details(entry_from_row(row)) == {}
