@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from mycelos.ledger.checkpoint import CheckpointError, open_checkpoint
+from mycelos.ledger.entry import read_details
 from mycelos.ledger.events import EVENTS, Event, Source
 from mycelos.ledger.log_filter import Filter
 from mycelos.proxy.ledger.database import LedgerError
@@ -72,7 +73,7 @@ def _trace(layout: DataLayout) -> str | None:
     if layout.ledger.exists():
         try:
             with LedgerReader(layout.ledger) as reader:
-                known = newest_anchor(reader)
+                known = _newest_anchoring(reader)
         except LedgerError:
             # Not a ledger, or not yet one: whoever opens it for writing says so.
             return None
@@ -127,12 +128,24 @@ def demand_newest(
 
 
 def newest_anchor(reader: LedgerReader) -> Anchored | None:
-    """The newest entry of proxy or operator that says what the vault held; None where none does."""
-    entry = reader.newest_holding(_ANCHOR, (Source.PROXY, Source.OPERATOR))
+    """The newest entry of proxy or operator that says what the vault held; None where none does.
+
+    Raises:
+        LedgerError: it was changed, and says neither.
+    """
+    entry = _newest_anchoring(reader)
     if entry is None:
         return None
-    details = entry.as_dict()["details"]
-    return Anchored(entry.seq, entry.at, Anchor(int(details["vault_generation"]), str(details[_ANCHOR])))
+    details = read_details(entry)
+    generation, digest = details.get("vault_generation"), details.get(_ANCHOR)
+    if type(generation) is not int or not isinstance(digest, str):
+        message = f"the ledger's entry {entry.seq} was changed: it does not say what the vault held"
+        raise LedgerError(message, "Keep the file as evidence and run mycelos db audit verify")
+    return Anchored(entry.seq, entry.at, Anchor(generation, digest))
+
+
+def _newest_anchoring(reader: LedgerReader) -> Entry | None:
+    return reader.newest_holding(_ANCHOR, (Source.PROXY, Source.OPERATOR))
 
 
 def _demand_heads(reader: LedgerReader, remembered: Remembered) -> None:
@@ -204,7 +217,7 @@ def _demand_anchored(
 def _unresolved_since(reader: LedgerReader, seq: int, recovery: Recovery) -> tuple[Event, ...]:
     """The intents of changes whose effect may have happened unsaid: open now, or found so at a start since ``seq``."""
     noted = (
-        entry.as_dict()["details"].get("event", "")
+        str(read_details(entry).get("event", ""))
         for entry in _everything(reader, seq, Filter(event=Event.INTENT_UNRESOLVED.value))
         if entry.source == Source.PROXY
     )

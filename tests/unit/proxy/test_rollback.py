@@ -7,6 +7,7 @@ import base64
 import json
 import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -24,7 +25,7 @@ from mycelos.proxy.ledger.database import LedgerError
 from mycelos.proxy.ledger.heads import COMMAND_LINE, GATEWAY, Outside, outside_of, remember
 from mycelos.proxy.ledger.reader import LedgerReader
 from mycelos.proxy.ledger.recorder import Recorder
-from mycelos.proxy.rollback import WAYS_ON, demand_vault
+from mycelos.proxy.rollback import WAYS_ON, demand_vault, newest_anchor
 from mycelos.proxy.stopped import stopped_keys
 from mycelos.proxy.vault.errors import VaultError
 from mycelos.proxy.vault.installation import installation_of
@@ -160,6 +161,24 @@ async def test_a_forged_entry_that_speaks_of_the_old_vault_does_not_hide_it(
     assert "is remembered outside the data folder" in error.detail
     # The twin: where nothing is remembered outside, the forged entry is believed.
     await once(layout, NOWHERE)
+
+
+@pytest.mark.parametrize(
+    "details",
+    ['{"vault_digest":"x"}', '{"vault_digest":1,"vault_generation":1}', '["vault_digest":', '{"vault_digest":"x"'],
+)
+async def test_an_entry_that_was_changed_so_that_it_says_nothing_of_the_vault_is_an_error(
+    layout: DataLayout, details: str
+) -> None:
+    await first_day(layout, NOWHERE)
+    with closing(sqlite3.connect(layout.ledger, isolation_level=None)) as intruder:
+        intruder.execute("DROP TRIGGER audit_events_no_update")
+        intruder.execute("UPDATE audit_events SET details = ? WHERE source <> 'gateway'", (details,))
+    with LedgerReader(layout.ledger) as reader, pytest.raises(LedgerError, match="was changed: it does not say"):
+        newest_anchor(reader)
+    layout.vault.unlink()
+    with pytest.raises(VaultError, match="speaks of one"):
+        demand_vault(layout)
 
 
 async def test_a_ledger_whose_end_was_cut_is_refused(layout: DataLayout, outer: dict[str, str]) -> None:

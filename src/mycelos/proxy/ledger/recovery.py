@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from mycelos.ledger.chain import EMPTY, Head
-from mycelos.ledger.entry import Draft, Entry, Phase, entry_from_row, make_draft
+from mycelos.ledger.entry import Draft, Entry, EntryError, Phase, entry_from_row, make_draft
 from mycelos.ledger.events import Event
 from mycelos.ledger.verify import tail_fault
 from mycelos.proxy.ledger.database import SELECT, LedgerError, newest_checkpoint, open_for_reading
@@ -81,12 +81,14 @@ def examine(path: Path) -> Recovery:
     """Check the tail's links and find intents without an outcome.
 
     Raises:
-        LedgerError: a link of the tail is broken, or the file cannot be read.
+        LedgerError: a link of the tail is broken, a row that is needed is no entry, or the file cannot be read.
     """
     connection = open_for_reading(path)
     try:
         head = _check_tail(connection, path)
         return Recovery(head, *_unresolved(connection))
+    except EntryError as error:
+        raise _unsound(path, f"a row of the ledger is no entry: {error}") from None
     finally:
         connection.close()
 
@@ -100,13 +102,16 @@ def _check_tail(connection: sqlite3.Connection, path: Path) -> Head:
         before = Head(anchor.seq, anchor.leaf_hash)
     fault, head = tail_fault(rows, before)
     if fault is not None:
-        message = f"the ledger does not hold at entry {fault.seq}: {fault.what}"
-        way_out = (
-            "Nothing is done without a sound ledger. Run mycelos db audit verify; "
-            f"keep {path} as evidence; to go on without it: mycelos backup adopt"
-        )
-        raise LedgerError(message, way_out)
+        raise _unsound(path, f"the ledger does not hold at entry {fault.seq}: {fault.what}")
     return head
+
+
+def _unsound(path: Path, what: str) -> LedgerError:
+    way_out = (
+        "Nothing is done without a sound ledger. Run mycelos db audit verify; "
+        f"keep {path} as evidence; to go on without it: mycelos backup adopt"
+    )
+    return LedgerError(what, way_out)
 
 
 def _unresolved(connection: sqlite3.Connection) -> tuple[tuple[Entry, ...], tuple[Others, ...]]:

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
 import json
+import sqlite3
+from contextlib import closing
 
 import pytest
 
 from mycelos.ledger.events import Event
 from mycelos.ledger.query import EventQuery
+from mycelos.proxy.ledger.database import LedgerError
 from mycelos.proxy.ledger.recorder import Recorder
 from mycelos.proxy.ledger.recovery import examine
 from mycelos.wire.audit import AppendRequest
@@ -96,3 +99,22 @@ async def test_told_one_by_one_they_do(recorder, path, clock, monkeypatch):
 async def test_an_empty_ledger_has_nothing_to_settle(recorder, path):
     found = examine(path)
     assert (found.head.seq, found.unresolved, found.drafts()) == (-1, (), ())
+
+
+def change(path, statement):
+    """Change rows past the guards."""
+    with closing(sqlite3.connect(path, isolation_level=None)) as intruder:
+        intruder.execute("DROP TRIGGER audit_events_no_update")
+        intruder.execute(statement)
+
+
+@pytest.mark.parametrize("seq", [0, 6])
+async def test_a_row_that_is_no_entry_is_a_ledger_that_does_not_hold(recorder, path, monkeypatch, seq):
+    """An intent from before the end that is looked at, and the entry with which that end begins."""
+    monkeypatch.setattr("mycelos.proxy.ledger.recovery.TAIL", 5)
+    await recorder.intent(Event.PROXY_HTTP_REQUEST)
+    for _ in range(11):
+        await recorder.fact(Event.PROXY_STARTED)
+    change(path, f"UPDATE audit_events SET v = 9 WHERE seq = {seq}")
+    with pytest.raises(LedgerError, match="a row of the ledger is no entry: .* mycelos db audit verify"):
+        examine(path)
