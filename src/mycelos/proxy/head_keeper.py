@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
+from mycelos.proxy.background import again_and_again, beside
 from mycelos.proxy.ledger.heads import remember
 
 if TYPE_CHECKING:
@@ -59,19 +61,6 @@ class HeadKeeper:
 async def keeping(keeper: HeadKeeper) -> AsyncIterator[None]:
     """Remember now, every few seconds inside the block, and at its end."""
     await keeper.write()
-    stop = asyncio.Event()
-    async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(_keep(keeper, stop))
-        try:
-            yield
-        finally:
-            # Not cancelled: a write that is on its way in a thread would outlive it, and could put back an older one.
-            stop.set()
-
-
-async def _keep(keeper: HeadKeeper, stop: asyncio.Event) -> None:
-    while not stop.is_set():
-        with suppress(TimeoutError):
-            async with asyncio.timeout(WRITE_SECONDS):
-                await stop.wait()
-        await keeper.write()
+    # Never cancelled: a write that is on its way in a thread would outlive it, and could put back an older one.
+    async with beside([partial(again_and_again, step=keeper.write, seconds=lambda: WRITE_SECONDS)]):
+        yield

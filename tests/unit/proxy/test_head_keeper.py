@@ -114,3 +114,11 @@ async def test_without_a_place_it_is_said_at_the_start(house: House, caplog: pyt
             pass
     assert "XDG_STATE_HOME" in caplog.text
     assert house.remembered().notes == {}
+
+
+async def test_what_ends_the_block_is_raised_as_it_is_and_the_newest_is_remembered(house: House) -> None:
+    with pytest.raises(OSError, match="no socket"):
+        async with keeping(HeadKeeper(house.outside, house.recorder, house.vault.state)):
+            await house.say()
+            raise OSError(98, "no socket")
+    assert house.remembered().notes == {PROXY_OUTSIDE: newest(house)}

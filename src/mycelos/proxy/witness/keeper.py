@@ -7,22 +7,24 @@ to submit.
 
 from __future__ import annotations
 
-import asyncio
 import secrets
 import sqlite3
 import time
-from contextlib import asynccontextmanager, suppress
+from contextlib import suppress
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Final, Protocol
 
 from mycelos.ledger.events import Event
+from mycelos.proxy.background import again_and_again, beside
 from mycelos.proxy.ledger.database import LedgerError
 from mycelos.proxy.witness.log import DISAGREEMENTS, FaultCode, WitnessFault
 from mycelos.wire.problems import Refusal
 from mycelos.wire.witness import WitnessCondition, WitnessStatus
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Sequence
+    from collections.abc import Callable, Sequence
+    from contextlib import AbstractAsyncContextManager
 
     from mycelos.proxy.ledger.recorder import Recorder
     from mycelos.proxy.witness.log import LogView
@@ -95,7 +97,6 @@ class WitnessKeeper:
             reason="" if self._fault is None else str(self._fault),
         )
 
-    @property
     def pause(self) -> float:
         """Seconds until the next try: longer after each failure, and never the same for two installations."""
         if not self._failures:
@@ -151,33 +152,10 @@ class WitnessKeeper:
             self._recorded, self._recorded_at[condition] = condition, now
 
 
-@asynccontextmanager
-async def witnessing(keepers: Sequence[WitnessKeeper]) -> AsyncIterator[None]:
+def witnessing(keepers: Sequence[WitnessKeeper]) -> AbstractAsyncContextManager[None]:
     """Give each of them what is new, inside the block and once more at its end."""
-    stop = asyncio.Event()
-    failure: BaseException | None = None
-    async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(_keep(keeper, stop)) for keeper in keepers]
-        try:
-            yield
-        except BaseException as error:  # noqa: BLE001 - raised below, as it is: a group would hide what it is from the start
-            failure = error
-        stop.set()
-        if tasks:
-            _, late = await asyncio.wait(tasks, timeout=_LAST_SECONDS)
-            for task in late:
-                task.cancel()
-    if failure is not None:
-        raise failure
-
-
-async def _keep(keeper: WitnessKeeper, stop: asyncio.Event) -> None:
-    while not stop.is_set():
-        await keeper.step()
-        with suppress(TimeoutError):
-            async with asyncio.timeout(keeper.pause):
-                await stop.wait()
-    await keeper.step()
+    works = [partial(again_and_again, step=keeper.step, seconds=keeper.pause) for keeper in keepers]
+    return beside(works, last_seconds=_LAST_SECONDS)
 
 
 def _now() -> str:

@@ -144,17 +144,17 @@ async def test_without_the_quiet_time_it_would(house: House, monkeypatch: pytest
 
 async def test_pauses_grow_after_failures_and_differ(house: House) -> None:
     keeper = house.keeper(ScriptedWitness(house.log, *[AWAY] * 20))
-    assert keeper.pause == 5.0
+    assert keeper.pause() == 5.0
     seen = []
     for _ in range(20):
         await keeper.step()
-        seen.append(keeper.pause)
+        seen.append(keeper.pause())
     assert all(2.5 <= pause <= LONGEST_PAUSE for pause in seen)
     assert min(seen[10:]) >= LONGEST_PAUSE / 2
     assert len(set(seen[10:])) > 1
     assert keeper.status.reason == "away"
     await keeper.step()
-    assert (keeper.pause, keeper.status.reason, keeper.status.code) == (5.0, "", "")
+    assert (keeper.pause(), keeper.status.reason, keeper.status.code) == (5.0, "", "")
 
 
 async def test_a_lockdown_stops_the_request_and_not_the_file(house: House) -> None:
