@@ -60,7 +60,23 @@ class WitnessStore:
         Raises:
             OSError: it is not certain to be on disk.
         """
-        path = self._path(origin, "note")
+        self._write(self._path(origin, "note"), note)
+
+    def keep_evidence(self, origin: str, note: bytes) -> None:
+        """Keep the first checkpoint that the log signed and that does not follow the newest one: it proves a fork.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        path = self._path(origin, "fork")
+        if not os.path.lexists(path):
+            self._write(path, note)
+
+    def close(self) -> None:
+        """Let the folder go."""
+        os.close(self._held)
+
+    def _write(self, path: Path, note: bytes) -> None:
         draft = path.with_suffix(".draft")
         descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, _MODE)
         with os.fdopen(descriptor, "wb") as stream:
@@ -69,24 +85,6 @@ class WitnessStore:
             os.fsync(descriptor)
         draft.replace(path)
         os.fsync(self._held)
-
-    def keep_evidence(self, origin: str, note: bytes) -> None:
-        """Keep the first checkpoint that the log signed and that does not follow the newest one: it proves a fork.
-
-        Raises:
-            OSError: it cannot be written.
-        """
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-        try:
-            descriptor = os.open(self._path(origin, "fork"), flags, _MODE)
-        except FileExistsError:
-            return
-        with os.fdopen(descriptor, "wb") as stream:
-            stream.write(note)
-
-    def close(self) -> None:
-        """Let the folder go."""
-        os.close(self._held)
 
     def _path(self, origin: str, kind: str) -> Path:
         return self._folder / f"{hashlib.sha256(origin.encode()).hexdigest()}.{kind}"

@@ -5,6 +5,7 @@ The status codes are those of C2SP tlog-witness 1.1, `add-checkpoint`; 1.0 said 
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections import defaultdict
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from mycelos.ledger.submission import Submission
     from mycelos.witness.store import WitnessStore
 
+_log = logging.getLogger(__name__)
 _TEXT: Final = "text/plain; charset=utf-8"
 
 
@@ -88,7 +90,11 @@ class Witness:
         try:
             verify_consistency(known.size, found.size, submission.proof, known.root, found.root)
         except ProofError as error:
-            self._store.keep_evidence(found.origin, submission.note)
+            try:
+                self._store.keep_evidence(found.origin, submission.note)
+            except OSError as refused:
+                # That it does not follow is the answer, kept or not.
+                _log.warning("a checkpoint that proves a fork of %s is not kept: %s", found.origin, refused.strerror)
             return Answer(422, f"{error}\n".encode())
         if found.size > known.size or kept is None:
             self._store.keep(found.origin, submission.note)

@@ -76,6 +76,23 @@ def test_a_fork_from_an_old_copy_is_refused_and_kept_as_evidence(served: ServedW
     assert evidence.read_bytes() == fork.at(20).encode()
 
 
+def test_a_fork_is_refused_as_one_also_where_its_proof_cannot_be_kept(
+    served: ServedWitness, log: MemoryLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ask(served, submission(log, 0, 12))
+    fork = MemoryLog([*numbered(8), *numbered(12, "other")])
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("os.fsync", full)
+        assert ask(served, submission(fork, 12, 20)).status == 422
+    assert ask(served, submission(fork, 12, 19)).status == 422
+    (evidence,) = served.store.key.parent.glob("*.fork")
+    assert evidence.read_bytes() == fork.at(19).encode(), "half a proof is in nobody's way"
+
+
 def test_two_views_are_never_both_cosigned(served: ServedWitness, log: MemoryLog) -> None:
     other = MemoryLog(numbered(20, "other"))
     assert ask(served, submission(log, 0, 10)).status == 200
