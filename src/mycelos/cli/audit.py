@@ -20,9 +20,8 @@ from mycelos.cli.audit_proof import checkpoint, proof, with_next_step
 from mycelos.cli.audit_record import record_export
 from mycelos.cli.audit_table import show_entries
 from mycelos.cli.audit_verify import verify_log
-from mycelos.cli.data_directory import settings_of
-from mycelos.cli.output import complain, say
-from mycelos.configuration.layout import DataLayout
+from mycelos.cli.data_directory import layout_of
+from mycelos.cli.output import ExitCode, complain, fail, say
 from mycelos.ledger.canonical import CanonicalError
 from mycelos.ledger.entry import EntryError, entry_from_row
 from mycelos.ledger.events import EVENTS_AND_AREAS
@@ -39,9 +38,6 @@ if TYPE_CHECKING:
 
     from mycelos.ledger.entry import Entry
 
-DONE: Final = 0
-FAILED: Final = 1
-WRONG_USAGE: Final = 2
 POLL_INTERVAL: Final = 0.5
 """Seconds between two looks of ``--follow``."""
 
@@ -81,18 +77,20 @@ def show(
     Example: mycelos db audit --suspicious --since 24h
     """
     if not 1 <= limit <= READ_LIMIT:
-        return _fail(f"--limit must be from 1 to {READ_LIMIT}", WRONG_USAGE)
+        return fail(f"--limit must be from 1 to {READ_LIMIT}", ExitCode.WRONG_USAGE)
     try:
         moment = parse_since(since, datetime.now(UTC)) if since is not None else None
     except SinceError as error:
-        return _fail(f"--since: {error}", WRONG_USAGE)
+        return fail(f"--since: {error}", ExitCode.WRONG_USAGE)
     if type_ is not None and type_ not in EVENTS_AND_AREAS:
         near = difflib.get_close_matches(type_, EVENTS_AND_AREAS, n=1, cutoff=0.0)
-        return _fail(f"--type: there is no event {type_}; the nearest one that exists is {near[0]}", WRONG_USAGE)
+        return fail(
+            f"--type: there is no event {type_}; the nearest one that exists is {near[0]}", ExitCode.WRONG_USAGE
+        )
     if before is not None and not 0 <= before < 2**63:
-        return _fail("--before: expected the number of an entry", WRONG_USAGE)
+        return fail("--before: expected the number of an entry", ExitCode.WRONG_USAGE)
     if source is not None and source not in SOURCES:
-        return _fail(f"--source: must be one of {', '.join(SOURCES)}", WRONG_USAGE)
+        return fail(f"--source: must be one of {', '.join(SOURCES)}", ExitCode.WRONG_USAGE)
     wanted = Filter(
         before=before,
         suspicious=suspicious,
@@ -105,7 +103,7 @@ def show(
         source=source,
     )
     try:
-        with LedgerReader(_layout().ledger) as reader:
+        with LedgerReader(layout_of(os.environ).ledger) as reader:
             # Read first, so that nothing which comes meanwhile is passed over.
             last = reader.last()
             found, more = _newest(reader, limit, wanted)
@@ -118,8 +116,8 @@ def show(
             if follow:
                 _follow(reader, max(last, found[-1].seq if found else -1), wanted, as_json)
     except (LedgerError, EntryError) as error:
-        return _fail(str(error))
-    return DONE
+        return fail(str(error))
+    return ExitCode.DONE
 
 
 @app.command
@@ -133,7 +131,7 @@ def export(
 
     Example: mycelos db audit export --output ledger.jsonl
     """
-    layout = _layout()
+    layout = layout_of(os.environ)
     try:
         with LedgerReader(layout.ledger) as reader, _open_output(output) as stream:
             record_export(layout, reader, "standard output" if output is None else output.name)
@@ -141,16 +139,12 @@ def export(
                 stream.writelines(_lines(reader))
             stream.flush()
     except (LedgerError, EntryError, CanonicalError, NoteError) as error:
-        return _fail(with_next_step(str(error)))
+        return fail(with_next_step(str(error)))
     except OSError as error:
         number = error.errno or 0
         step = _NEXT_STEPS.get(number, "name another file with --output")
-        return _fail(f"{output or 'standard output'} cannot be written: {os.strerror(number)}; {step}")
-    return DONE
-
-
-def _layout() -> DataLayout:
-    return DataLayout(settings_of(os.environ).data_directory)
+        return fail(f"{output or 'standard output'} cannot be written: {os.strerror(number)}; {step}")
+    return ExitCode.DONE
 
 
 def _lines(reader: LedgerReader) -> Iterator[bytes]:
@@ -212,8 +206,3 @@ def _show(entries: Sequence[Entry], as_json: bool, *, heads: bool = True) -> Non
 def _json(value: dict[str, Any]) -> str:
     # ASCII only: nothing in it can drive a terminal.
     return json.dumps(value, ensure_ascii=True, separators=(",", ":"))
-
-
-def _fail(text: str, code: int = FAILED) -> int:
-    complain(text)
-    return code

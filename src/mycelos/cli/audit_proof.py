@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 import sys
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from mycelos.cli.data_directory import settings_of
-from mycelos.cli.output import complain, print_json_line, say
-from mycelos.configuration.layout import DataLayout
+from mycelos.cli.data_directory import layout_of
+from mycelos.cli.output import ExitCode, fail, print_json_line, say
 from mycelos.ledger.checkpoint import CheckpointError, open_checkpoint
 from mycelos.ledger.inclusion import InclusionProof
 from mycelos.ledger.merkle import ProofError, inclusion_proof
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 
     from mycelos.ledger.checkpoint import Checkpoint
 
-FAILED: Final = 1
-
 
 def checkpoint(
     *,
@@ -39,11 +37,14 @@ def checkpoint(
 
     Example: mycelos db audit checkpoint > kept-elsewhere.note
     """
+    path = layout_of(os.environ).ledger
     try:
-        with LedgerReader(_ledger_path()) as reader, reader.snapshot():
+        with LedgerReader(path) as reader, reader.snapshot():
             note, found, signer = _newest(reader)
     except LedgerError as error:
-        return _fail(str(error))
+        return fail(str(error))
+    except sqlite3.Error:
+        return fail(_damaged(path))
     if as_json:
         told = {"checkpoint": note, "key": str(signer), "size": found.size, "root": found.root.hex()}
         print_json_line(told | {"origin": found.origin})
@@ -52,7 +53,7 @@ def checkpoint(
     else:
         say(note, end="")
         say(f"signed by {signer}", stream=sys.stderr)
-    return 0
+    return ExitCode.DONE
 
 
 def proof(
@@ -65,24 +66,27 @@ def proof(
 
     Example: mycelos db audit proof 1042 > entry-1042.tlog-proof
     """
+    path = layout_of(os.environ).ledger
     try:
-        with LedgerReader(_ledger_path()) as reader, reader.snapshot():
+        with LedgerReader(path) as reader, reader.snapshot():
             note, found, signer = _newest(reader)
             made = InclusionProof(seq, tuple(inclusion_proof(seq, found.size, reader.tree.node)), note.encode())
             entry = reader.entry(seq)
         if entry is None:
-            return _fail(f"there is no entry {seq}")
+            return fail(f"there is no entry {seq}")
         # What is handed out was checked as its reader will.
         made.verify(bytes.fromhex(entry.leaf_hash), found.origin, [signer], verifies)
     except ProofError as error:
-        return _fail(f"{error}; the newest checkpoint covers what mycelos db audit checkpoint says")
+        return fail(f"{error}; the newest checkpoint covers what mycelos db audit checkpoint says")
     except (LedgerError, CheckpointError, ValueError) as error:
-        return _fail(with_next_step(str(error)))
+        return fail(with_next_step(str(error)))
+    except sqlite3.Error:
+        return fail(_damaged(path))
     if as_json:
         print_json_line({"proof": bytes(made).decode(), "entry": entry.as_dict(), "key": str(signer)})
     else:
         say(bytes(made).decode(), end="")
-    return 0
+    return ExitCode.DONE
 
 
 def with_next_step(text: str) -> str:
@@ -104,10 +108,5 @@ def _newest(reader: LedgerReader) -> tuple[str, Checkpoint, VerifierKey]:
     return newest[1], found, signer
 
 
-def _ledger_path() -> Path:
-    return DataLayout(settings_of(os.environ).data_directory).ledger
-
-
-def _fail(text: str) -> int:
-    complain(text)
-    return FAILED
+def _damaged(path: Path) -> str:
+    return f"{path} is damaged; keep it as evidence and run mycelos db audit verify"

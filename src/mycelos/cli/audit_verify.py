@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 from cyclopts import Parameter
 
-from mycelos.cli.audit_witness import Witnesses, miss
+from mycelos.cli.audit_witness import Witnesses
 from mycelos.cli.data_directory import settings_of
-from mycelos.cli.output import ExitCode, complain, mute_stdout, one_line, print_json_line, say
+from mycelos.cli.output import ExitCode, complain, fail, mute_stdout, one_line, print_json_line, say
 from mycelos.configuration.layout import DataLayout
 from mycelos.configuration.plain_file import NOT_PLAIN, open_plain_file, read_at_most
 from mycelos.ledger.export import LINE_LIMIT, item_from_line
@@ -30,9 +30,6 @@ if TYPE_CHECKING:
     from mycelos.ledger.chain import Head
     from mycelos.ledger.verify import Evidence
 
-FAILED: Final = ExitCode.FAILED
-WRONG_USAGE: Final = ExitCode.WRONG_USAGE
-CANNOT_TELL: Final = ExitCode.CANNOT_TELL
 GIVEN: Final = "the checkpoint that was given"
 
 
@@ -69,10 +66,10 @@ def verify_log(
         if checkpoint is not None:
             evidence[GIVEN] = RememberedNote(_read_given(checkpoint))
     except NoteError as error:
-        return _fail(f"--key: {error}; mycelos db audit checkpoint shows the one of this log", WRONG_USAGE)
+        return fail(f"--key: {error}; mycelos db audit checkpoint shows the one of this log", ExitCode.WRONG_USAGE)
     except OSError as error:
         makes = "mycelos db audit checkpoint > FILE writes one"
-        return _fail(f"--checkpoint: {checkpoint} cannot be read: {error.strerror}; {makes}", WRONG_USAGE)
+        return fail(f"--checkpoint: {checkpoint} cannot be read: {error.strerror}; {makes}", ExitCode.WRONG_USAGE)
     try:
         found = _verify(layout, export, evidence, trusted)
         result = found.result if export is not None else witnesses.weigh(found.result, found.checkpoint)
@@ -80,15 +77,15 @@ def verify_log(
         # Something else in the place of a file of the ledger is not the ledger that was written.
         is_other = export is None and error.errno in NOT_PLAIN
         text = f"{error.filename or export or layout.ledger} cannot be read: {error.strerror}"
-        return _fail(text) if is_other else _fail(f"cannot tell: {text}", CANNOT_TELL)
+        return fail(text) if is_other else fail(f"cannot tell: {text}", ExitCode.CANNOT_TELL)
     except LedgerUnavailableError as error:
-        return _fail(f"cannot tell: {error}", CANNOT_TELL)
+        return fail(f"cannot tell: {error}", ExitCode.CANNOT_TELL)
     except LedgerError as error:
-        return _fail(str(error))
+        return fail(str(error))
     missing = [f"what {keeper} remembered cannot be read" for keeper in (*remembered.unreadable, *witnesses.unreadable)]
     if installation is None and os.path.lexists(layout.ledger):
         missing.append(f"without the vault's name nobody outside of the data folder can be asked: {layout.vault}")
-    result = _weigh(miss(result, witnesses.missing), missing)
+    result = result.without([*witnesses.missing_of(result), *missing])
     if export is None and result.verdict is not Verdict.BROKEN and found.checkpoint is not None:
         result, is_remembered = _remember(layout, outside, found.checkpoint, result)
     else:
@@ -107,7 +104,7 @@ def _remember(
         is_remembered = False
         text = f"{layout.command_line_head} cannot be written: {error.strerror}"
         complain(text)
-        result = _weigh(result, [text])
+        result = result.without([text])
     _remember_outside(outside, note)
     return result, is_remembered
 
@@ -119,7 +116,7 @@ def _tell(result: Verification, as_json: bool, *, is_remembered: bool) -> int:
     except OSError as error:
         mute_stdout()
         if result.verdict is not Verdict.BROKEN:
-            return _fail(f"cannot tell: standard output cannot be written: {error.strerror}", CANNOT_TELL)
+            return fail(f"cannot tell: standard output cannot be written: {error.strerror}", ExitCode.CANNOT_TELL)
     return result.exit_code
 
 
@@ -157,15 +154,6 @@ def _progress() -> Callable[[int], None]:
             say(f"  {entries:,} entries", stream=sys.stderr)
 
     return tell
-
-
-def _weigh(result: Verification, missing: list[str]) -> Verification:
-    """With evidence ``missing``, each a clause that says which, nothing is said to hold."""
-    if not missing or result.verdict is Verdict.BROKEN:
-        return result
-    reason = " and ".join(missing)
-    reason = f"every link holds, but {reason}" if result.verdict is Verdict.HOLDS else f"{result.reason}; {reason}"
-    return replace(result, verdict=Verdict.CANNOT_TELL, reason=reason)
 
 
 def _remember_outside(outside: Outside | None, note: str) -> None:
@@ -219,8 +207,3 @@ def _report_json(result: Verification) -> None:
 
 def _head(head: Head) -> dict[str, Any] | None:
     return {"seq": head.seq, "leaf_hash": head.leaf_hash} if head.seq >= 0 else None
-
-
-def _fail(text: str, code: int = FAILED) -> int:
-    complain(text)
-    return code

@@ -42,10 +42,12 @@ class Witnesses:
         self._before = witnessed(self._settings, outside)
         self.unreadable = self._before.unreadable
         """Witnesses whose file is there but cannot be read."""
-        self.missing = self._before.missing
-        """Of each that has no word, or not all of it: why."""
         self.evidence = {name: RememberedNote(note) for name, note in self._before.notes.items()}
         """The newest checkpoint of each, for the walk."""
+
+    def missing_of(self, result: Verification) -> tuple[str, ...]:
+        """Of each that has no word, or not all of it, why. A ledger that was never signed had nothing to give them."""
+        return self._before.missing if result.signed_size else ()
 
     def weigh(self, result: Verification, walked: str | None) -> Verification:
         """Ask them of a ledger that was found sound up to ``walked``, its newest checkpoint, and say what it comes to.
@@ -76,10 +78,9 @@ def weigh(result: Verification, words: tuple[Word, ...]) -> Verification:
             remembered = "another history" if word.size is None else f"{word.size} entries that it remembers"
             fault = Fault(max(result.head.seq, 0), what, remembered, word.reason)
             return replace(result, verdict=Verdict.BROKEN, reason=f"{what}: {word.reason}", fault=fault)
-    for word in words:
-        if word.agrees is None:
-            reason = f"every link holds, but {word.witness} could not be asked: {word.reason}"
-            return replace(result, verdict=Verdict.CANNOT_TELL, reason=reason)
+    unasked = [f"{word.witness} could not be asked: {word.reason}" for word in words if word.agrees is None]
+    if unasked:
+        return result.without(unasked)
     if not words:
         return result
     names = tuple(word.witness for word in words if word.witness not in result.compared)
@@ -88,14 +89,6 @@ def weigh(result: Verification, words: tuple[Word, ...]) -> Verification:
         reason = f"every link holds, and {' and '.join(names)} remembers the same"
         return replace(result, verdict=Verdict.HOLDS, reason=reason, compared=compared)
     return replace(result, compared=compared)
-
-
-def miss(result: Verification, missing: tuple[str, ...]) -> Verification:
-    """A witness that was there and has no word any more is evidence that is missing, of a ledger that was signed."""
-    if not missing or not result.signed_size or result.verdict is Verdict.BROKEN:
-        return result
-    before = "every link holds, but " if result.verdict is Verdict.HOLDS else f"{result.reason}; "
-    return replace(result, verdict=Verdict.CANNOT_TELL, reason=before + " and ".join(missing))
 
 
 def witness_url(environment: Environment, layout: DataLayout, outside: Outside | None) -> str | None:

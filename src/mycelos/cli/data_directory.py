@@ -73,6 +73,15 @@ def demand_folder(path: Path) -> None:
         raise CommandError(message, f"Name the data folder with: {OPTION} DIR")
 
 
+def layout_of(environ: Mapping[str, str]) -> DataLayout:
+    """Where everything lies in the data folder.
+
+    Raises:
+        CommandError: as `settings_of`.
+    """
+    return DataLayout(settings_of(environ).data_directory)
+
+
 def settings_of(environ: Mapping[str, str]) -> Environment:
     """The checked environment.
 

@@ -72,6 +72,12 @@ def complain(text: str) -> None:
     say(f"mycelos: {one_line(text)}", stream=sys.stderr)
 
 
+def fail(text: str, code: ExitCode = ExitCode.FAILED) -> ExitCode:
+    """Complain of ``text``; the exit code of a command that ends with that."""
+    complain(text)
+    return code
+
+
 def one_line(text: str) -> str:
     """``text`` without anything that could begin a line of its own: what stands in a line stays in it."""
     return escape(" ".join(text.splitlines()))

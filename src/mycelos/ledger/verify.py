@@ -7,7 +7,7 @@ was cut off, only to who knows a checkpoint. So without any the verdict is *cann
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
 
@@ -77,10 +77,12 @@ class Verification:
         """0 holds, 1 broken, 6 cannot tell."""
         return EXIT_CODES[self.verdict]
 
-    @property
-    def unsigned(self) -> int:
-        """How many entries at the end no checkpoint covers, written by commands beside a stopped system."""
-        return self.entries - self.signed_size
+    def without(self, missing: Sequence[str]) -> Verification:
+        """The same where evidence is ``missing``, each a clause that says which: then nothing is said to hold."""
+        if not missing or self.verdict is Verdict.BROKEN:
+            return self
+        before = "every link holds, but " if self.verdict is Verdict.HOLDS else f"{self.reason}; "
+        return replace(self, verdict=Verdict.CANNOT_TELL, reason=before + " and ".join(missing))
 
 
 def verify(

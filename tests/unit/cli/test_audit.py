@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from contextlib import closing
 
 import pytest
 from audit_ledger import call, tamper, write_ledger
@@ -187,3 +188,22 @@ async def test_a_time_without_a_date_in_utc_is_wrong_usage(ledger, capsys, time)
 async def test_an_export_goes_to_standard_output(ledger, capfdbinary):
     assert call(ledger, "export") == 0
     assert len(capfdbinary.readouterr().out.splitlines()) == 7
+
+
+@pytest.mark.parametrize(
+    ("table", "words"),
+    [
+        *[("audit_events", words) for words in ("", "--suspicious", "export", "checkpoint", "proof 1", "verify")],
+        *[("checkpoints", words) for words in ("export", "checkpoint", "proof 1", "verify")],
+    ],
+)
+async def test_a_file_that_is_damaged_below_its_rows_is_said_to_be(ledger, capsys, table, words):
+    with closing(sqlite3.connect(ledger.ledger)) as intruder:
+        intruder.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        (root,) = intruder.execute("SELECT rootpage FROM sqlite_master WHERE name = ?", (table,)).fetchone()
+        (size,) = intruder.execute("PRAGMA page_size").fetchone()
+    with ledger.ledger.open("r+b") as stream:
+        stream.seek((root - 1) * size)
+        stream.write(b"\xff" * size)
+    assert call(ledger, *words.split()) == 1
+    assert str(ledger.ledger) in capsys.readouterr().err

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from mycelos.cli.audit_witness import Witnesses, miss, weigh, witness_url
+from mycelos.cli.audit_witness import Witnesses, weigh, witness_url
 from mycelos.cli.output import CommandError
 from mycelos.configuration.environment import read_environment
 from mycelos.configuration.layout import DataLayout
@@ -90,14 +90,11 @@ def test_a_key_that_was_given_takes_nothing_from_a_witness_that_agrees() -> None
 SIGNED = replace(HOLDS, signed_size=7)
 
 
-def test_a_witness_without_a_word_is_missing_evidence_of_a_ledger_that_was_signed() -> None:
-    gone = miss(SIGNED, ("the file is gone",))
-    assert (gone.verdict, gone.reason) == (Verdict.CANNOT_TELL, "every link holds, but the file is gone")
-    unknown = miss(replace(SIGNED, verdict=Verdict.CANNOT_TELL, reason="nothing"), ("the file is gone",))
-    assert (unknown.verdict, unknown.reason) == (Verdict.CANNOT_TELL, "nothing; the file is gone")
-    for same in (HOLDS, replace(SIGNED, verdict=Verdict.BROKEN)):
-        assert miss(same, ("the file is gone",)) is same
-    assert miss(SIGNED, ()) is SIGNED
+def test_a_witness_without_a_word_is_missing_evidence_of_a_ledger_that_was_signed(layout: DataLayout, tmp_path) -> None:
+    witnesses = Witnesses(read_environment({"MYCELOS_WITNESS": str(tmp_path / "gone")}), layout, None)
+    (why,) = witnesses.missing_of(SIGNED)
+    assert "gone, empty, or was never given anything" in why
+    assert witnesses.missing_of(HOLDS) == ()
 
 
 def test_the_witness_with_a_url_is_the_one_that_is_set_or_that_the_proxy_had(layout: DataLayout, tmp_path) -> None:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from ledger_attacks import ATTACKS, KNOWN, judge, sound_log, table
 from signed_log import grown, head_of, linked
@@ -46,7 +48,7 @@ def test_what_a_verification_says_of_a_sound_log():
     result = verify(log.items(), {"b": note, "a": note}, verifies, trusted=log.vkey())
     assert (result.verdict, result.entries, result.head) == (Verdict.HOLDS, 19, head_of(log.entries[-1]))
     assert (result.compared, result.untrusted, result.fault) == (("a", "b", GIVEN_KEY), {}, None)
-    assert (result.origin, result.key, result.signed_size, result.unsigned) == (log.origin, str(log.vkey()), 19, 0)
+    assert (result.origin, result.key, result.signed_size) == (log.origin, str(log.vkey()), 19)
     assert result.are_signatures_checked
     assert result.reason == f"every link holds, up to and past what a and b and {GIVEN_KEY} remembered"
 
@@ -142,3 +144,16 @@ def test_in_pieces_it_comes_to_the_same(size):
         for start in range(0, len(given), size):
             verifier.take(given[start : start + size])
         assert verifier.end() == verify(given, {"a": RememberedNote(log.note(10))}, verifies)
+
+
+def test_without_evidence_that_is_missing_nothing_is_said_to_hold() -> None:
+    unsure = verify((), {}, None)
+    assert unsure.without([]) is unsure
+    assert unsure.without(["a", "b"]).reason == f"{unsure.reason}; a and b"
+    holds = replace(unsure, verdict=Verdict.HOLDS)
+    assert (holds.without(["a"]).verdict, holds.without(["a"]).reason) == (
+        Verdict.CANNOT_TELL,
+        "every link holds, but a",
+    )
+    broken = replace(unsure, verdict=Verdict.BROKEN)
+    assert broken.without(["a"]) is broken

@@ -288,7 +288,8 @@ async def test_the_download_is_the_whole_ledger_and_is_on_record_before_its_firs
     lines = answer.content.splitlines()
     key = audited.proxy.recorder.key
     found = verify(map(item_from_line, lines), {}, verifies, trusted=key)
-    assert (found.fault, found.compared, found.entries, found.unsigned) == (None, (GIVEN_KEY,), len(lines) - 1, 0)
+    assert (found.fault, found.compared) == (None, (GIVEN_KEY,))
+    assert found.entries == found.signed_size == len(lines) - 1
     last = json.loads(lines[-2])
     assert (last["event"], last["source"], last["principal"]) == ("audit.downloaded", "gateway", "owner")
     assert f'filename="mycelos-ledger-{last["seq"]}.jsonl"' in answer.headers["content-disposition"]
