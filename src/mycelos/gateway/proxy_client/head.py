@@ -8,6 +8,7 @@ the one that is kept (RFC 6962, section 2.1.2), checked here by hashing: see `He
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 from collections import OrderedDict
 from dataclasses import dataclass
@@ -30,8 +31,11 @@ WRITE_SECONDS: Final = 0.25
 """The file is written this often at most, and at stop."""
 
 _REMEMBERED: Final = 1024
+"""Receipts whose places are remembered, the newest ones."""
 _SIZE_LIMIT: Final = 4096
+"""Bytes of the file at most."""
 _RUN: Final = "Run: mycelos db audit verify"
+_log = logging.getLogger(__name__)
 
 
 class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -78,7 +82,7 @@ class RememberedHead:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._recent: OrderedDict[int, str] = OrderedDict()
+        self._recent: OrderedDict[int, None] = OrderedDict()
         self._timer: asyncio.TimerHandle | None = None
         self.alarm: Alarm | None = None
         self.kept: Kept | None = None
@@ -99,15 +103,14 @@ class RememberedHead:
 
     def remember(self, receipt: AppendReceipt, floor: int) -> None:
         """Take a receipt in. ``floor`` was read before its entry was sent."""
-        known = self._recent.get(receipt.seq)
-        if receipt.seq <= floor or known is not None:
+        if receipt.seq <= floor or receipt.seq in self._recent:
             place = max(floor, receipt.seq)
             self._raise(
                 f"The ledger gave place {receipt.seq} to a new entry, but place {place} was taken:"
                 f" it was set back or replaced. {_RUN}"
             )
             return
-        self._recent[receipt.seq] = receipt.leaf_hash
+        self._recent[receipt.seq] = None
         if len(self._recent) > _REMEMBERED:
             self._recent.popitem(last=False)
         self.floor = max(self.floor, receipt.seq)
@@ -134,17 +137,21 @@ class RememberedHead:
         self._raise(f"The proxy cannot show that its ledger of {candidate.size} entries follows the one before. {_RUN}")
 
     def write(self) -> None:
-        """Write the file now, whole or not at all."""
+        """Write the file now, whole or not at all. Where that place refuses, the next checkpoint tries again."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
         if self.kept is None:
             return
         temporary = self._path.with_suffix(".new")
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        with os.fdopen(descriptor, "wb") as stream:
-            stream.write(msgspec.json.encode(_File(self.kept.note)))
-        temporary.replace(self._path)
+        try:
+            descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+            with os.fdopen(descriptor, "wb") as stream:
+                stream.write(msgspec.json.encode(_File(self.kept.note)))
+            temporary.replace(self._path)
+        except OSError as error:
+            # What is missing then is evidence for the time after a restart.
+            _log.warning("%s cannot be written (%s)", self._path, error.strerror)
 
     def _offer(self, note: str, seq: int) -> None:
         if self.alarm is not None:

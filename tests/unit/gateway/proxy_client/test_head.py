@@ -149,3 +149,13 @@ async def test_what_cannot_be_read_is_an_alarm_and_not_a_fresh_start(path, conte
     head.write()
     assert head.kept is None
     assert path.read_bytes() == content
+
+
+async def test_a_place_that_refuses_is_said_and_taken_again_when_it_can(tmp_path: Path, caplog) -> None:
+    head = RememberedHead(tmp_path / "gone" / "head.json")
+    head.remember(receipt(4), -1)
+    head.write()
+    assert "head.json cannot be written (No such file or directory)" in caplog.text
+    (tmp_path / "gone").mkdir()
+    head.write()
+    assert RememberedHead(tmp_path / "gone" / "head.json").kept == kept_of(5)
