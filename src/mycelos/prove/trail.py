@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sqlite3
 import tempfile
 from functools import partial
 from pathlib import Path
@@ -52,9 +53,13 @@ def probe_verification(installation: Installation) -> list[Finding]:
         raise CannotShowError(message)
     try:
         result = verify_ledger(layout.ledger, remembered.evidence).result
-        attacked = attack_copy(layout.ledger) if result.verdict is not Verdict.BROKEN else []
     except (LedgerError, OSError) as error:
         return [Finding("read the ledger", str(error), held=False)]
+    try:
+        attacked = attack_copy(layout.ledger) if result.verdict is not Verdict.BROKEN else []
+    except (LedgerError, sqlite3.Error, OSError) as error:
+        message = f"no copy of the ledger can be made and attacked ({error}); look for room in {tempfile.gettempdir()}"
+        raise CannotShowError(message) from None
     if result.verdict is Verdict.CANNOT_TELL:
         message = f"{result.reason}; run mycelos db audit verify once, so that a checkpoint is remembered"
         raise CannotShowError(message)

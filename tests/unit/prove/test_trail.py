@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import sqlite3
+
 import pytest
 from ledger_keys import ledger_keys
 
@@ -48,6 +50,16 @@ async def test_without_the_vault_s_name_the_keepers_outside_are_missing_evidence
 async def test_a_checkpoint_that_cannot_be_read_is_missing_evidence(ledger):
     ledger.layout.gateway_head.write_text("{")
     with pytest.raises(CannotShowError, match="the gateway"):
+        trail.probe_verification(ledger)
+
+
+async def test_a_copy_that_cannot_be_made_says_nothing_of_the_ledger(ledger, monkeypatch):
+    def full(_ledger):
+        message = "database or disk is full"
+        raise sqlite3.OperationalError(message)
+
+    monkeypatch.setattr(trail, "attack_copy", full)
+    with pytest.raises(CannotShowError, match="database or disk is full"):
         trail.probe_verification(ledger)
 
 
