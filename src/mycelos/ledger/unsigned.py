@@ -23,7 +23,8 @@ LIMIT: Final = 1000
 """Entries at most."""
 
 ANCHOR: Final = "vault_digest"
-"""The field that says what the vault held; the start believes it, so it is for who has the key to write."""
+"""The field that says what the vault held: an event that may hold it is one that may change the vault. The start
+believes it, so it is for who has the key to write."""
 
 NOT_SIGNED: Final = "an entry that no checkpoint covers: it was added without the log's key, or its checkpoint is gone"
 _AT: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{6}Z")

@@ -56,7 +56,6 @@ class Verification:
         origin: the log's name, once an entry says it.
         key: the vkey of its key in use.
         untrusted: keepers whose memory is no evidence, each with the reason.
-        are_signatures_checked: false where the caller cannot check any.
     """
 
     verdict: Verdict
@@ -70,7 +69,6 @@ class Verification:
     origin: str | None
     key: str | None
     untrusted: Mapping[str, str]
-    are_signatures_checked: bool
 
     @property
     def exit_code(self) -> int:
@@ -164,7 +162,6 @@ class Verifier:
             origin=keys.origin,
             key=None if keys.in_use is None else str(keys.in_use),
             untrusted=dict(memories.untrusted),
-            are_signatures_checked=self._verifies is not None,
         )
 
     def _demand_end(self) -> None:

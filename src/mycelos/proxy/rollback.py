@@ -14,6 +14,7 @@ from mycelos.ledger.checkpoint import CheckpointError, open_checkpoint
 from mycelos.ledger.entry import read_details
 from mycelos.ledger.events import EVENTS, Event, Source
 from mycelos.ledger.log_filter import Filter
+from mycelos.ledger.unsigned import ANCHOR
 from mycelos.proxy.ledger.database import LedgerError
 from mycelos.proxy.ledger.heads import GATEWAY, remembered_heads
 from mycelos.proxy.ledger.keys import read_log_keys
@@ -34,8 +35,6 @@ if TYPE_CHECKING:
 _ANY_NUMBER: Final = frozenset({Event.KEY_ROTATED})
 """Changes that may take more than one transaction."""
 
-_ANCHOR: Final = "vault_digest"
-"""The field that makes an entry an anchor; an event that may hold it is one that may change the vault."""
 _TO_THE_SECOND: Final = len("2026-01-31T12:00:00")
 WAYS_ON: Final = (
     "Put back the newest copy of the data folder, restore a backup with: mycelos backup restore FILE --identity FILE - "
@@ -137,7 +136,7 @@ def newest_anchor(reader: LedgerReader) -> Anchored | None:
     if entry is None:
         return None
     details = read_details(entry)
-    generation, digest = details.get("vault_generation"), details.get(_ANCHOR)
+    generation, digest = details.get("vault_generation"), details.get(ANCHOR)
     if type(generation) is not int or not isinstance(digest, str):
         message = f"the ledger's entry {entry.seq} was changed: it does not say what the vault held"
         raise LedgerError(message, "Keep the file as evidence and run mycelos db audit verify")
@@ -145,7 +144,7 @@ def newest_anchor(reader: LedgerReader) -> Anchored | None:
 
 
 def _newest_anchoring(reader: LedgerReader) -> Entry | None:
-    return reader.newest_holding(_ANCHOR, (Source.PROXY, Source.OPERATOR))
+    return reader.newest_holding(ANCHOR, (Source.PROXY, Source.OPERATOR))
 
 
 def _demand_heads(reader: LedgerReader, remembered: Remembered) -> None:
@@ -223,7 +222,7 @@ def _unresolved_since(reader: LedgerReader, seq: int, recovery: Recovery) -> tup
     )
     names = (*noted, *(intent.event for intent in recovery.unresolved))
     events = (Event(name) for name in names if name in set(Event))
-    return tuple(event for event in events if _ANCHOR in EVENTS[event].fields)
+    return tuple(event for event in events if ANCHOR in EVENTS[event].fields)
 
 
 def _everything(reader: LedgerReader, seq: int, wanted: Filter) -> Iterable[Entry]:

@@ -102,18 +102,6 @@ def remember(path: Path, note: str, vault_generation: int = 0) -> None:
     replace_plain_file(path, msgspec.json.encode(_HeadFile(note, vault_generation)) + b"\n")
 
 
-def forget_inside(layout: DataLayout) -> None:
-    """Remove what gateway and command line remember inside the data folder: for an old copy adopted on purpose.
-
-    What is remembered outside stays: an adopted copy has a new name, and is a stranger there.
-
-    Raises:
-        OSError: a file cannot be removed.
-    """
-    for path in (layout.command_line_head, layout.gateway_head):
-        path.unlink(missing_ok=True)
-
-
 def _read(path: Path) -> _HeadFile | None:
     try:
         data = read_plain_file(path, _SIZE_LIMIT)

@@ -13,7 +13,6 @@ from mycelos.proxy.ledger.heads import (
     GATEWAY,
     PROXY_OUTSIDE,
     Outside,
-    forget_inside,
     outside_of,
     remember,
     remembered_heads,
@@ -102,12 +101,3 @@ def test_there_is_no_outside_without_a_name_or_a_place(layout, tmp_path):
     assert outside_of(layout, environ, "ab" * 16) == Outside(tmp_path / "mycelos" / "heads" / ("ab" * 16))
     assert outside_of(layout, environ, None) is None
     assert outside_of(layout, {}, "ab" * 16) is None
-
-
-def test_an_adopted_copy_forgets_what_lies_inside_and_nothing_else(layout, tmp_path):
-    outside = Outside(tmp_path / "heads")
-    for path in (layout.command_line_head, layout.gateway_head, outside.proxy):
-        remember(path, NOTE)
-    forget_inside(layout)
-    forget_inside(layout)
-    assert remembered_heads(layout, outside).notes == {PROXY_OUTSIDE: NOTE.encode()}
