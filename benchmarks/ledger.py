@@ -33,7 +33,6 @@ from mycelos.ledger.entry import Phase, make_draft
 from mycelos.ledger.events import Event
 from mycelos.ledger.merkle import inclusion_proof, verify_inclusion
 from mycelos.ledger.signed_note import VerifierKey
-from mycelos.proxy.ledger.database import CHECKPOINT_PAGES
 from mycelos.proxy.ledger.disk_reserve import DiskReserve
 from mycelos.proxy.ledger.keys import LedgerKeys, origin_of
 from mycelos.proxy.ledger.limits import LedgerLimits
@@ -142,8 +141,10 @@ async def append(path: Path, producers: int, seconds: float) -> tuple[list[float
     recorder.limit_by(LedgerLimits(settings, DiskReserve(path.parent, settings.reserve_bytes)))
     # The write-ahead log grows once, until its pages are first copied into the database; then it is written over.
     wal = path.with_name(path.name + "-wal")
-    while wal.stat().st_size < CHECKPOINT_PAGES * 4096:
-        await asyncio.gather(*(recorder.intent(Event.PROXY_HTTP_REQUEST, **ABOUT) for _ in range(GROUP)))
+    before = -1
+    while before < (before := wal.stat().st_size):
+        for _ in range(10):
+            await asyncio.gather(*(recorder.intent(Event.PROXY_HTTP_REQUEST, **ABOUT) for _ in range(GROUP)))
     took: list[float] = []
     used = time.process_time()
     end = time.perf_counter() + seconds

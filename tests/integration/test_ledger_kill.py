@@ -13,7 +13,7 @@ import signal
 import threading
 
 import pytest
-from killed_ledger import NO_WAIT, Lives
+from killed_ledger import NO_WAIT, ON_THE_LOOP, Lives
 
 from mycelos.configuration.layout import DataLayout
 from mycelos.prove.outcome import CannotShowError
@@ -41,9 +41,10 @@ def demand_settled(entries):
 def test_killed_under_load_no_effect_is_without_its_entry_and_the_ledger_holds(layout, short_directory):
     chosen = random.Random(5)
     effects = entries = unresolved = lives = 0
-    with Lives(layout, short_directory) as work:
+    with Lives(layout, short_directory, ON_THE_LOOP) as work:
         for number in range(ROUNDS):
-            status = work.killed_under_load(chosen.randrange(60), chosen.random() / 200)
+            # One alone writes on the event loop's thread, several through the writer's.
+            status = work.killed_under_load(chosen.randrange(60), chosen.random() / 200, chosen.choice((1, 8)))
             assert status == -signal.SIGKILL
             found = work.look()
             assert found.without_entry == []
@@ -61,9 +62,10 @@ def test_killed_under_load_no_effect_is_without_its_entry_and_the_ledger_holds(l
     assert unresolved > 0
 
 
-def test_killed_before_any_line_of_a_commit_the_entry_is_there_or_nothing_happened(layout, short_directory):
+@pytest.mark.parametrize("thread", ["", ON_THE_LOOP], ids=["writer's thread", "event loop's thread"])
+def test_killed_before_any_line_of_a_commit_the_entry_is_there_or_nothing_happened(layout, short_directory, thread):
     killed, before_effect = 0, 0
-    with Lives(layout, short_directory) as work:
+    with Lives(layout, short_directory, thread) as work:
         while True:
             already = len(work.seen.effects)
             status = work.killed_at_step(killed)
@@ -124,6 +126,6 @@ def call_until_killed(proxy, upstream, life, wanted, enough):
 def test_a_file_that_is_lost_in_a_crash_is_no_reason_to_go_on(layout, short_directory, lost):
     """What no kill does to the files: the start sees it, and takes nothing on record."""
     with Lives(layout, short_directory) as work:
-        work.killed_under_load(20, 0.0)
+        work.killed_under_load(20, 0.0, 8)
         (layout.proxy / lost).unlink()
         assert work.started_and_stopped() == 1

@@ -26,7 +26,6 @@ from mycelos.ledger.verify import RememberedNote, Verdict
 from mycelos.proxy.ledger.reader import READ_LIMIT, LedgerReader
 from mycelos.proxy.ledger.verification import verify_ledger
 
-PRODUCERS = 8
 PATIENCE = 60.0
 """Seconds, a bound against hanging."""
 
@@ -79,6 +78,9 @@ PROGRAM = textwrap.dedent("""
             if producers == 0:
                 return
             if steps >= 0:
+                # Until the writer's thread waits: only then may what is alone be written on this one.
+                while not recorder._writer._queue._is_awaited:
+                    await asyncio.sleep(0.001)
                 left = steps
                 await effect(recorder, upstream, f"{life}-0-0")
                 left = None
@@ -93,6 +95,7 @@ PROGRAM = textwrap.dedent("""
         upstream.send(b"PID - %d -\\n" % os.getpid())
         if steps >= 0:
             threading.settrace(die_at_step)
+            sys.settrace(die_at_step)
         asyncio.run(live(DataLayout(Path(root)), upstream, life, producers, steps))
 
     for line in sys.stdin:
@@ -120,6 +123,13 @@ NO_WAIT = textwrap.dedent("""
     module.Recorder.outcome = lambda self, intent, **about: self.fact(module.Event.PROXY_STARTED)
 """)
 """Run before the program: effects that do not wait for their intent."""
+
+ON_THE_LOOP = textwrap.dedent("""
+    from mycelos.proxy.ledger import writer
+
+    writer.QUICK, writer.QUICK_GROUPS = float("inf"), 0
+""")
+"""Run before the program: what is alone is written on the event loop's thread, however slow the disk is."""
 
 
 @dataclass
@@ -172,9 +182,9 @@ class Lives:
         """Go on with another ledger, of which nothing was seen."""
         self._layout, self.seen = layout, Seen()
 
-    def killed_under_load(self, effects: int, longer: float) -> int:
+    def killed_under_load(self, effects: int, longer: float, producers: int) -> int:
         """Start, kill once so many effects were seen and ``longer`` seconds have gone; the exit status."""
-        with self._life(PRODUCERS, -1) as (pid, messages):
+        with self._life(producers, -1) as (pid, messages):
             for kind in messages(None):
                 effects -= kind == "EFFECT"
                 if effects < 0:

@@ -12,6 +12,7 @@ import hashlib
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import ClassVar, Final, Self
 
 ED25519: Final = b"\x01"
@@ -60,7 +61,7 @@ class VerifierKey:
             message = f"an Ed25519 public key has {_KEY_LENGTH} bytes"
             raise NoteError(message)
 
-    @property
+    @cached_property
     def key_id(self) -> bytes:
         """Four bytes that tell keys of one name apart; no proof of anything."""
         return hashlib.sha256(self.name.encode() + b"\n" + self.KIND + self.public_key).digest()[:4]

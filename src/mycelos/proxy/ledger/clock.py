@@ -21,7 +21,7 @@ class Moment:
     @property
     def at(self) -> str:
         """RFC 3339, UTC, microseconds."""
-        return datetime.fromtimestamp(self.wall, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+        return datetime.fromtimestamp(self.wall, UTC).isoformat(timespec="microseconds").removesuffix("+00:00") + "Z"
 
 
 def read_clock() -> Moment:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import stat
+import time
 from collections import Counter
 from itertools import chain
 from typing import TYPE_CHECKING, Final
@@ -24,11 +25,10 @@ if TYPE_CHECKING:
 
 SCHEMA_VERSION: Final = 2
 BUSY_TIMEOUT: Final = 5.0
-"""Seconds to wait for a lock of a reader's checkpoint."""
+"""Seconds to wait for somebody else's lock."""
 
-CHECKPOINT_PAGES: Final = 4000
-"""Pages of the write-ahead log (16 MiB) after which a commit copies them into the database, and whoever waits for this
-commit waits for that too. With SQLite's own 1000 this would happen to more than one append in a hundred of a flood."""
+PAGE: Final = 4096
+"""Bytes of a page."""
 
 TABLE: Final = """
 CREATE TABLE audit_events (
@@ -159,8 +159,12 @@ _WRITER_CHANGES: Final = frozenset(
         (sqlite3.SQLITE_INSERT, "checkpoints"),
         # The newest row alone, and only to a larger size: its trigger says so.
         (sqlite3.SQLITE_UPDATE, "checkpoints"),
+        (sqlite3.SQLITE_PRAGMA, "wal_checkpoint"),
     }
 )
+_LOOK_AGAIN: Final = 0.01
+"""Seconds between two looks whether a lock is free."""
+
 _UNAVAILABLE: Final = frozenset(
     {
         sqlite3.SQLITE_BUSY,
@@ -186,6 +190,10 @@ class LedgerError(Exception):
         self.what = what
 
 
+class LockedError(LedgerError):
+    """Another process is writing to the ledger's file. Nothing was written."""
+
+
 class LedgerUnavailableError(LedgerError):
     """It cannot be read at the moment, or by this user: nothing is said against what it holds."""
 
@@ -205,9 +213,12 @@ def open_for_writing(path: Path) -> sqlite3.Connection:
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("PRAGMA synchronous=FULL")
         connection.execute("PRAGMA trusted_schema=OFF")
-        connection.execute(f"PRAGMA wal_autocheckpoint={CHECKPOINT_PAGES}")
+        # Not inside a commit, for which somebody waits: the writer calls `copy_back` between two of them.
+        connection.execute("PRAGMA wal_autocheckpoint=0")
         _create(connection)
         _check_schema(connection, path)
+        # How long to wait for a lock, whoever begins says.
+        connection.execute("PRAGMA busy_timeout=0")
     except UnicodeDecodeError as error:
         connection.close()
         raise _unreadable(path, error) from None
@@ -242,6 +253,38 @@ def open_for_reading(path: Path) -> sqlite3.Connection:
             connection.close()
         raise _unreadable(path, error) from None
     return connection
+
+
+def begin(connection: sqlite3.Connection, patience: float) -> None:
+    """Begin a transaction that writes; wait up to ``patience`` seconds for somebody else's.
+
+    Raises:
+        LockedError: it has not ended by then.
+        sqlite3.Error: the disk or the file refuses.
+    """
+    end = time.monotonic() + patience
+    while True:
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError as error:
+            if getattr(error, "sqlite_errorcode", 0) & 0xFF != sqlite3.SQLITE_BUSY:
+                raise
+            if time.monotonic() >= end:
+                message = "another process holds its lock"
+                raise LockedError(message) from None
+            time.sleep(_LOOK_AGAIN)
+        else:
+            return
+
+
+def copy_back(connection: sqlite3.Connection) -> int:
+    """Copy the write-ahead log into the database, except what a reader still needs; how many pages that leaves.
+
+    Raises:
+        sqlite3.Error: the disk or the file refuses.
+    """
+    _, pages, copied = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+    return int(pages - copied)
 
 
 def insert_entries(connection: sqlite3.Connection, entries: Sequence[Entry]) -> None:

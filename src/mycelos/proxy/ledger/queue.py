@@ -53,6 +53,7 @@ class AppendQueue:
         self._lock = threading.Lock()
         self._has_come = threading.Condition(self._lock)
         self._is_awaited = False
+        self._is_claimed = False
         self._first: list[Append] = []
         self._others: deque[Append] = deque()
         self._entries = 0
@@ -88,7 +89,7 @@ class AppendQueue:
         Empty once the queue is closed and drained.
         """
         with self._lock:
-            while not (self._first or self._others or self._is_closed):
+            while self._is_claimed or not (self._first or self._others or self._is_closed):
                 self._is_awaited = True
                 self._has_come.wait()
             taken, self._first = self._first, []
@@ -105,6 +106,22 @@ class AppendQueue:
             self._entries -= sum([len(append.drafts) for append in taken])
             self._weight -= sum([append.weight for append in taken])
             return taken
+
+    def claim(self) -> bool:
+        """Where the writer waits in `take_group` and nothing else does: hold it there until `release`."""
+        with self._lock:
+            if not self._is_awaited or self._is_closed:
+                return False
+            self._is_awaited, self._is_claimed = False, True
+            return True
+
+    def release(self) -> None:
+        """Let the writer go on with what came meanwhile."""
+        with self._lock:
+            self._is_claimed = False
+            self._is_awaited = not (self._first or self._others or self._is_closed)
+            if not self._is_awaited:
+                self._has_come.notify()
 
     def close(self) -> None:
         """Take nothing more; what waits is still given out."""

@@ -90,6 +90,7 @@ class Recorder(LedgerView):
         self._origin: str | None = None
         self._admit: Callable[[Sequence[Draft]], None] | None = None
         self._in_a_round = IN_A_ROUND
+        self._coming: list[tuple[Append, asyncio.Future[Receipt]]] = []
         self._writer = LedgerWriter(path, self._deliver) if clock is None else LedgerWriter(path, self._deliver, clock)
 
     @classmethod
@@ -249,6 +250,7 @@ class Recorder(LedgerView):
 
     async def close(self) -> None:
         """Write what waits and close the file."""
+        self._hand_over()
         await asyncio.to_thread(self._writer.close)
 
     async def _settle(self, recovery: Recovery) -> None:
@@ -292,15 +294,38 @@ class Recorder(LedgerView):
         try:
             if self._admit is not None:
                 self._admit(drafts)
-            self._writer.submit(Append(drafts, future))
         except LimitedError as limited:
             future.set_exception(limited)
             if limited.report:
                 details = {"code": limited.problem.code.value, "count": limited.report}
                 _ = self.note(Event.LEDGER_LIMITED, subject=limited.source.value, outcome="refused", details=details)
-        except QueueFullError:
-            future.set_exception(unavailable("too much waits to be recorded"))
+            return future
+        self._coming.append((Append(drafts, future), future))
+        if len(self._coming) == 1:
+            # Behind all that this round of the loop still brings: then it shows what is alone.
+            self._loop.call_soon(self._hand_over)
         return future
+
+    def _hand_over(self) -> None:
+        coming, self._coming = self._coming, []
+        if len(coming) == 1 and self._write_now(coming[0][0]):
+            return
+        for append, future in coming:
+            try:
+                self._writer.submit(append)
+            except QueueFullError:
+                if not future.done():
+                    future.set_exception(unavailable("too much waits to be recorded"))
+
+    def _write_now(self, append: Append) -> bool:
+        results: Results | None = [(append, WriteError("the ledger's writer has ended"))]
+        try:
+            results = self._writer.write_now(append)
+        finally:
+            # Whatever happens, nobody is left waiting.
+            if results is not None:
+                _answer(results)
+        return results is not None
 
     def _deliver(self, results: Results) -> None:
         # On the writer's thread: one wake-up of the loop for the whole group.

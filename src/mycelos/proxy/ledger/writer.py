@@ -2,12 +2,16 @@
 
 It groups what waits and never waits to group. When a group cannot be written, every append in it is refused, and the
 next group tries again with a fresh connection: the writer recovers when the disk does.
+
+Waking a thread and being woken by it takes about as long as a quick disk takes to sync. So an append that is alone may
+be written on the thread of whoever brings it (`LedgerWriter.write_now`), while the writer's own is held.
 """
 
 from __future__ import annotations
 
 import sqlite3
 import threading
+import time
 from typing import TYPE_CHECKING, Final
 
 from mycelos.ledger.chain import EMPTY, Head, seal
@@ -17,9 +21,14 @@ from mycelos.ledger.events import Event
 from mycelos.ledger.merkle import Frontier
 from mycelos.proxy.ledger.clock import Moment, last_moment, read_clock, step_between
 from mycelos.proxy.ledger.database import (
+    BUSY_TIMEOUT,
     INSERT_NODE,
     KEEP_CHECKPOINT,
+    PAGE,
     LedgerError,
+    LockedError,
+    begin,
+    copy_back,
     insert_entries,
     newest_checkpoint,
     open_for_writing,
@@ -36,6 +45,19 @@ if TYPE_CHECKING:
     from mycelos.ledger.entry import Draft, Entry
     from mycelos.ledger.signed_note import Sign, VerifierKey
 
+LOG_PAGES: Final = 4000
+"""Pages of the write-ahead log (16 MiB), about, after which they are copied into the database. What comes meanwhile
+waits: with SQLite's own 1000 this would be more than one append in a hundred of a flood."""
+
+_GROUP_PAGES: Final = 2
+"""Pages that even the smallest group changes: the entries' last one and the checkpoint's."""
+
+QUICK: Final = 0.001
+"""Seconds below which a group was quick: so long the event loop may stand still for the disk."""
+
+QUICK_GROUPS: Final = 16
+"""Quick groups in a row, after which the next append may be written on its bringer's thread."""
+
 _LAST: Final = "SELECT seq, leaf_hash FROM audit_events ORDER BY seq DESC LIMIT 1"
 _LAST_LIFE: Final = "SELECT epoch, at FROM audit_events ORDER BY seq DESC LIMIT 1"
 
@@ -48,6 +70,8 @@ Result = list["Entry"] | WriteError | EntryError
 """The entries that an append became, or why there are none."""
 
 Results = list[tuple[Append, Result]]
+
+_FAILURES: Final = (WriteError, LedgerError, sqlite3.Error, OSError)
 
 
 class LedgerWriter:
@@ -78,6 +102,9 @@ class LedgerWriter:
         self._began = clock()
         # While nothing ran, the time of day may have been set back.
         self._last_moment = last_moment(row[1], self._began) if row else self._began
+        # What a killed process left in the write-ahead log is not known: copied with the first group.
+        self._log_pages = LOG_PAGES
+        self._quick_groups = 0
         self._thread = threading.Thread(target=self._run, name="ledger-writer", daemon=True)
 
     @property
@@ -117,6 +144,27 @@ class LedgerWriter:
         """
         self._queue.put(append)
 
+    def write_now(self, append: Append) -> Results | None:
+        """Write ``append`` on this thread, which the disk blocks meanwhile, and not through ``deliver``.
+
+        None, and nothing is written, where it should be submitted: something else waits or is being written, somebody
+        holds the database's lock, it is time to copy the write-ahead log, or the disk was not quick of late.
+        """
+        if self._quick_groups < QUICK_GROUPS or self._log_pages >= LOG_PAGES or not self._queue.claim():
+            return None
+        try:
+            return self._write([append], 0.0)
+        except LockedError:
+            return None
+        except _FAILURES as error:
+            return self._refusals([append], error)
+        except BaseException:
+            # Of something unforeseen the writer ends, as its own thread would.
+            self._queue.close()
+            raise
+        finally:
+            self._queue.release()
+
     def close(self) -> None:
         """Write what waits, then close the file. Blocks for both."""
         self._queue.close()
@@ -130,13 +178,12 @@ class LedgerWriter:
         try:
             while group := self._queue.take_group():
                 try:
-                    results = self._write(group)
-                except (WriteError, LedgerError, sqlite3.Error, OSError) as error:
-                    self._disconnect()
-                    refusal = WriteError(f"the ledger cannot be written: {_plain(error)}")
-                    results = [(append, refusal) for append in group]
+                    results = self._write(group, BUSY_TIMEOUT)
+                except _FAILURES as error:
+                    results = self._refusals(group, error)
                 group = []
                 self._deliver(results)
+                self._copy_back()
         finally:
             # Should this thread ever die of something unforeseen, nobody is left waiting for it.
             self._queue.close()
@@ -146,7 +193,8 @@ class LedgerWriter:
             if left:
                 self._deliver([(append, WriteError("the ledger's writer has ended")) for append in left])
 
-    def _write(self, group: list[Append]) -> Results:
+    def _write(self, group: list[Append], patience: float) -> Results:
+        began = time.perf_counter()
         connection = self._connect()
         moment = self._clock()
         at, mono = moment.at, round((moment.monotonic - self._began.monotonic) * 1_000_000)
@@ -161,16 +209,33 @@ class LedgerWriter:
                 entries += sealed
                 results.append((append, sealed))
         if entries:
+            begin(connection, patience)
             self._commit(connection, entries, head)
+            self._log_pages += _GROUP_PAGES + sum([append.weight for append in group]) // PAGE
         self._last_moment = moment
+        self._quick_groups = self._quick_groups + 1 if time.perf_counter() - began < QUICK else 0
         return results
+
+    def _refusals(self, group: list[Append], error: Exception) -> Results:
+        self._disconnect()
+        self._quick_groups = 0
+        refusal = WriteError(f"the ledger cannot be written: {_plain(error)}")
+        return [(append, refusal) for append in group]
+
+    def _copy_back(self) -> None:
+        if self._log_pages < LOG_PAGES or self._connection is None:
+            return
+        try:
+            self._log_pages = copy_back(self._connection)
+        except sqlite3.Error:
+            # What is written stays where it is, in the write-ahead log; the next group tries again or is refused.
+            self._disconnect()
 
     def _commit(self, connection: sqlite3.Connection, entries: list[Entry], head: Head) -> None:
         tree = self._tree.copy()
         size = tree.size
         levels = tree.extend([bytes.fromhex(entry.leaf_hash) for entry in entries])
         self._maybe_head = head
-        connection.execute("BEGIN IMMEDIATE")
         insert_entries(connection, entries)
         for level in STORED_LEVELS.intersection(range(len(levels))):
             nodes = [(level, place, found) for place, found in enumerate(levels[level], size >> level)]

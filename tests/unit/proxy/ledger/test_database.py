@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import stat
+import threading
 
 import pytest
 
@@ -13,11 +14,15 @@ from mycelos.proxy.ledger.database import (
     INSERT,
     INSERT_NODE,
     KEEP_CHECKPOINT,
+    PAGE,
     ROWS_AT_ONCE,
     SCHEMA,
     SELECT,
     LedgerError,
     LedgerUnavailableError,
+    LockedError,
+    begin,
+    copy_back,
     insert_entries,
     newest_checkpoint,
     open_for_reading,
@@ -324,3 +329,45 @@ def test_a_damaged_schema_that_sqlite_quotes_is_a_plain_refusal(path, writer):
     for opened in (open_for_reading, open_for_writing):
         with pytest.raises(LedgerError, match="cannot be read as a ledger"):
             opened(path)
+
+
+def test_whoever_begins_waits_for_another_as_long_as_it_says(writer, path):
+    other = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.raises(LockedError):
+        begin(writer, 0.0)
+    assert not writer.in_transaction
+    end = threading.Timer(0.1, lambda: other.execute("ROLLBACK"))
+    end.start()
+    begin(writer, 20.0)
+    assert writer.in_transaction
+    end.join()
+    other.close()
+
+
+def test_the_write_ahead_log_is_copied_except_what_a_reader_needs(writer, path):
+    for seq in range(3):
+        insert_entries(writer, [row(seq)])
+    reader = open_for_reading(path)
+    reader.execute("BEGIN")
+    assert reader.execute("SELECT count(*) FROM audit_events").fetchone() == (3,)
+    insert_entries(writer, [row(3)])
+    assert copy_back(writer) > 0
+    reader.close()
+    assert copy_back(writer) == 0
+    alone = path.with_name("alone.sqlite")
+    alone.write_bytes(path.read_bytes())
+    copied = sqlite3.connect(alone)
+    assert copied.execute("SELECT count(*) FROM audit_events").fetchone() == (4,)
+    copied.close()
+
+
+def test_no_commit_copies_the_write_ahead_log(writer, path):
+    before = path.read_bytes()
+    log = path.with_name(path.name + "-wal")
+    seq = 0
+    # Twice what SQLite by itself would copy.
+    while log.stat().st_size < 2 * 1000 * PAGE:
+        insert_entries(writer, [row(seq + more) for more in range(1000)])
+        seq += 1000
+    assert path.read_bytes() == before

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import threading
+import time
 
 import pytest
 
@@ -109,3 +110,58 @@ def test_weight_is_bounded_too_and_taking_makes_room(monkeypatch):
         waiting.put(append(reason="x" * 500))
     waiting.take_group()
     waiting.put(append(reason="x" * 500))
+
+
+def wait_until(condition):
+    end = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.001)
+
+
+def test_a_writer_that_waits_can_be_held_and_takes_what_came_meanwhile_when_it_is_released():
+    waiting = AppendQueue()
+    taken = []
+    assert not waiting.claim(), "nobody waits"
+    thread = threading.Thread(target=lambda: taken.append(waiting.take_group()))
+    thread.start()
+    wait_until(waiting.claim)
+    assert not waiting.claim(), "it is held already"
+    one = append()
+    waiting.put(one)
+    thread.join(0.05)
+    assert thread.is_alive()
+    waiting.release()
+    thread.join(10)
+    assert taken == [[one]]
+
+
+def test_where_something_waits_the_writer_is_not_held():
+    waiting = AppendQueue()
+    taken = []
+    thread = threading.Thread(target=lambda: taken.append(waiting.take_group()))
+    with waiting._lock:
+        thread.start()
+    wait_until(lambda: waiting._is_awaited)
+    with waiting._lock:
+        # Woken, and not yet able to go on.
+        waiting._others.append(append())
+        waiting._is_awaited = False
+        waiting._has_come.notify()
+    assert not waiting.claim()
+    thread.join(10)
+
+
+def test_a_queue_that_is_closed_while_its_writer_is_held_ends_it_at_the_release():
+    waiting = AppendQueue()
+    taken = []
+    thread = threading.Thread(target=lambda: taken.append(waiting.take_group()))
+    thread.start()
+    wait_until(waiting.claim)
+    waiting.close()
+    thread.join(0.05)
+    assert thread.is_alive()
+    waiting.release()
+    thread.join(10)
+    assert taken == [[]]
+    assert not waiting.claim()

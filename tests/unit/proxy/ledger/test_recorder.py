@@ -5,6 +5,7 @@ import hashlib
 import hmac
 import json
 import sqlite3
+import threading
 
 import pytest
 from ledger_keys import ledger_keys
@@ -137,7 +138,7 @@ async def test_appends_at_once_are_all_there_in_one_unbroken_order(recorder):
 
 
 async def break_the_disk(recorder, monkeypatch):
-    def refuse(_group):
+    def refuse(_group, _patience):
         message = "disk I/O error"
         raise sqlite3.OperationalError(message)
 
@@ -179,6 +180,62 @@ async def test_a_full_queue_refuses(recorder, monkeypatch):
     monkeypatch.setattr("mycelos.proxy.ledger.queue.ENTRY_LIMIT", 0)
     with pytest.raises(Refusal, match="too much waits"):
         await recorder.fact(Event.PROXY_STARTED)
+
+
+async def until_the_thread_waits(writer):
+    for _ in range(20_000):
+        if writer._queue._is_awaited:
+            return
+        await asyncio.sleep(0.001)
+    pytest.fail("the writer's thread is at work for ever")
+
+
+async def test_what_comes_alone_is_written_at_once_and_what_comes_together_in_one_group(recorder, monkeypatch):
+    monkeypatch.setattr("mycelos.proxy.ledger.writer.QUICK", float("inf"))
+    monkeypatch.setattr("mycelos.proxy.ledger.writer.QUICK_GROUPS", 1)
+    await recorder.fact(Event.PROXY_STARTED)
+    writer = recorder._writer
+    await until_the_thread_waits(writer)
+    groups = []
+    original = writer._write
+
+    def write(group, patience):
+        groups.append((len(group), threading.current_thread() is threading.main_thread()))
+        return original(group, patience)
+
+    monkeypatch.setattr(writer, "_write", write)
+    intent = await recorder.intent(Event.PROXY_HTTP_REQUEST)
+    await recorder.outcome(intent, outcome="ok")
+    assert groups == [(1, True), (1, True)]
+    await asyncio.gather(*(recorder.fact(Event.PROXY_STARTED) for _ in range(5)))
+    # The first wakes the writer, which may go before the last is there.
+    assert sum(count for count, is_here in groups[2:] if not is_here) == 5
+    assert [entry.seq for entry in await all_entries(recorder)] == list(range(8))
+
+
+async def test_of_something_unforeseen_the_writer_ends_and_nobody_is_left_waiting(recorder, monkeypatch):
+    monkeypatch.setattr("mycelos.proxy.ledger.writer.QUICK_GROUPS", 0)
+    await recorder.fact(Event.PROXY_STARTED)
+    await until_the_thread_waits(recorder._writer)
+
+    def fail(_group, _patience):
+        raise RuntimeError
+
+    reported = []
+    asyncio.get_running_loop().set_exception_handler(lambda _loop, context: reported.append(context["exception"]))
+    with monkeypatch.context() as patch:
+        patch.setattr(recorder._writer, "_write", fail)
+        with pytest.raises(Refusal, match="the ledger's writer has ended"):
+            await recorder.fact(Event.PROXY_STARTED)
+    assert [type(error) for error in reported] == [RuntimeError]
+    with pytest.raises(Refusal, match="audit_unavailable"):
+        await recorder.fact(Event.PROXY_STARTED)
+
+
+async def test_what_was_brought_before_the_close_is_written(recorder, path):
+    left_alone = recorder.note(Event.PROXY_STARTED)
+    await recorder.close()
+    assert (await left_alone).seq == 0
 
 
 async def test_a_closed_recorder_refuses(recorder):
@@ -275,13 +332,14 @@ async def test_what_a_limit_refuses_is_not_written_and_that_it_refuses_is_on_rec
 async def test_while_another_holds_its_lock_everything_is_refused_reading_works_and_nothing_is_lost(
     path, clock, monkeypatch
 ):
-    monkeypatch.setattr("mycelos.proxy.ledger.database.BUSY_TIMEOUT", 0.0)
+    for module in ("database", "writer"):
+        monkeypatch.setattr(f"mycelos.proxy.ledger.{module}.BUSY_TIMEOUT", 0.0)
     recorder = await Recorder.open(path, clock)
     await recorder.fact(Event.PROXY_STARTED)
     other = sqlite3.connect(path, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
     for _ in range(2):
-        with pytest.raises(Refusal, match="SQLITE_BUSY") as caught:
+        with pytest.raises(Refusal, match="another process holds its lock|SQLITE_BUSY") as caught:
             await recorder.intent(Event.PROXY_HTTP_REQUEST)
         assert caught.value.problem.code is ProblemCode.AUDIT_UNAVAILABLE
     assert len(await all_entries(recorder)) == 1

@@ -4,6 +4,7 @@ import json
 import queue
 import sqlite3
 import threading
+import time
 
 import pytest
 from ledger_keys import ledger_keys
@@ -18,7 +19,7 @@ from mycelos.proxy.ledger.database import INSERT, open_for_reading
 from mycelos.proxy.ledger.last_signed import LastSigned, read_last_signed
 from mycelos.proxy.ledger.queue import Append, QueueFullError
 from mycelos.proxy.ledger.reader import LedgerReader
-from mycelos.proxy.ledger.writer import LedgerWriter, WriteError
+from mycelos.proxy.ledger.writer import LOG_PAGES, QUICK_GROUPS, LedgerWriter, WriteError
 from mycelos.proxy.vault.signing import verifies
 
 
@@ -348,3 +349,141 @@ def test_nobody_is_left_waiting_when_the_writer_s_thread_dies(writer, delivered,
     assert died.wait(20)
     with pytest.raises(QueueFullError):
         writer.submit(append("b"))
+
+
+@pytest.fixture
+def quick(writer, delivered, monkeypatch):
+    """A writer that lets what is alone be written at once, however slow this disk is; it has written "a"."""
+    monkeypatch.setattr("mycelos.proxy.ledger.writer.QUICK", float("inf"))
+    monkeypatch.setattr("mycelos.proxy.ledger.writer.QUICK_GROUPS", 1)
+    keys = ledger_keys()
+    writer.sign_with(VerifierKey("a.log", keys.public_key), keys.sign)
+    writer.start()
+    writer.submit(append("a"))
+    next_results(delivered)
+    # It has also copied the write-ahead log when it waits again.
+    wait_until(lambda: writer._queue._is_awaited)
+    return writer
+
+
+def wait_until(condition):
+    end = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.001)
+
+
+def test_what_is_alone_is_written_and_signed_on_the_thread_that_brings_it(quick, delivered, path):
+    bring = append("b")
+    ((brought, (entry,)),) = quick.write_now(bring)
+    assert (brought, entry.seq, quick.head.seq) == (bring, 1, 1)
+    assert runs(path) == ["a", "b"]
+    assert parse_text(parse_note(quick.checkpoint.encode()).text).size == 2
+    assert read_last_signed(path).decode() == quick.checkpoint
+    quick.submit(append("c"))
+    ((entry,),) = next_results(delivered).values()
+    assert entry.seq == 2
+    assert delivered.empty(), "what was written at once is not delivered as well"
+
+
+def test_beside_something_that_waits_nothing_is_written_at_once(quick, delivered, path):
+    original, entered, go_on = quick._write, threading.Event(), threading.Event()
+
+    def held(group, patience):
+        entered.set()
+        assert go_on.wait(20)
+        return original(group, patience)
+
+    quick._write = held
+    quick.submit(append("b"))
+    assert entered.wait(20)
+    assert quick.write_now(append("c")) is None, "the writer is at work"
+    go_on.set()
+    next_results(delivered)
+    assert runs(path) == ["a", "b"]
+
+
+def test_a_writer_that_has_not_started_or_has_ended_writes_nothing_at_once(writer, monkeypatch):
+    monkeypatch.setattr("mycelos.proxy.ledger.writer.QUICK_GROUPS", 0)
+    writer._log_pages = 0
+    assert writer.write_now(append("a")) is None
+    writer.start()
+    writer.close()
+    assert writer.write_now(append("a")) is None
+
+
+@pytest.mark.parametrize("seconds", [0.0, float("inf")])
+def test_only_after_so_many_quick_groups_in_a_row_something_is_written_at_once(writer, delivered, monkeypatch, seconds):
+    monkeypatch.setattr("mycelos.proxy.ledger.writer.QUICK", seconds)
+    writer.start()
+    at_once = 0
+    for number in range(QUICK_GROUPS + 3):
+        one = append(str(number))
+        wait_until(lambda: writer._queue._is_awaited)
+        if writer.write_now(one) is None:
+            writer.submit(one)
+            next_results(delivered)
+        else:
+            at_once += 1
+    assert at_once == (3 if seconds else 0)
+
+
+def test_behind_another_s_lock_nothing_is_written_at_once_and_the_thread_waits_for_it(quick, delivered, path):
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    one = append("b")
+    assert quick.write_now(one) is None
+    quick.submit(one)
+    assert delivered.empty()
+    other.execute("ROLLBACK")
+    other.close()
+    assert next_results(delivered)["b"][0].seq == 1
+    assert runs(path) == ["a", "b"]
+
+
+@pytest.mark.parametrize("at", ["BEGIN IMMEDIATE", INSERT, "COMMIT"])
+def test_what_cannot_be_written_at_once_is_refused_and_leaves_nothing(quick, delivered, path, at):
+    quick._connection = Failing(quick._connection, at)
+    ((_, result),) = quick.write_now(append("b"))
+    assert isinstance(result, WriteError)
+    assert quick.write_now(append("c")) is None, "until the writer has written again"
+    quick.submit(append("d"))
+    assert next_results(delivered)["d"][0].seq == 1
+    assert runs(path) == ["a", "d"]
+
+
+def test_an_entry_that_is_too_large_is_refused_at_once_and_holds_no_lock(quick, path):
+    many = {"scopes": ["x" * 400] * 200}
+    draft = make_draft(Event.PROXY_HTTP_REQUEST, Phase.FACT, tenant="t")._replace(details=json.dumps(many))
+    ((_, result),) = quick.write_now(Append((draft,), "b"))
+    assert isinstance(result, EntryError)
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    other.close()
+
+
+def test_the_write_ahead_log_is_copied_by_the_thread_once_it_is_long_and_nothing_is_written_at_once_before(
+    quick, delivered, path, monkeypatch
+):
+    monkeypatch.setattr("mycelos.proxy.ledger.writer.LOG_PAGES", 6)
+    before = path.read_bytes()
+    assert [quick.write_now(append(name)) is None for name in "bcde"] == [False, False, False, True]
+    assert path.read_bytes() == before
+    quick.submit(append("e"))
+    next_results(delivered)
+    wait_until(lambda: quick._queue._is_awaited)
+    assert path.read_bytes() != before
+    assert quick.write_now(append("f")) is not None
+
+
+def test_a_log_that_cannot_be_copied_stops_nothing(quick, delivered, path, monkeypatch):
+    def refuse(_connection):
+        message = "disk I/O error"
+        raise sqlite3.OperationalError(message)
+
+    monkeypatch.setattr("mycelos.proxy.ledger.writer.copy_back", refuse)
+    quick._log_pages = LOG_PAGES
+    for name in ("b", "c"):
+        quick.submit(append(name))
+        assert isinstance(next_results(delivered)[name], list)
+    assert runs(path) == ["a", "b", "c"]
