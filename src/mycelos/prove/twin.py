@@ -297,6 +297,7 @@ class Twin:
                 os.close(ready_of_proxy)
             self._theirs.close()
             came, _, _ = select.select([stream], [], [], START_SECONDS)
+            # A twin's ledger is small: it is never busy for long enough to say so.
             if not came or stream.readline() != b"ready\n":
                 message = "a second proxy does not start on this machine; see: mycelos doctor"
                 raise CannotShowError(message)

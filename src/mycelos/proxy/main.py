@@ -65,6 +65,7 @@ from mycelos.proxy.operator_door.links import OneTimeLinks
 from mycelos.proxy.operator_door.unix_socket import bind_operator_socket, write_operator_token
 from mycelos.proxy.passkeys.ceremony import RelyingParty
 from mycelos.proxy.passkeys.store import Passkeys
+from mycelos.proxy.readiness import Readiness
 from mycelos.proxy.stored_secrets import REQUEST_CHARACTERS, StoredSecrets
 from mycelos.proxy.vault.errors import VaultError
 from mycelos.proxy.vault.installation import installation_of
@@ -79,7 +80,7 @@ from mycelos.wire.keys import KeySource
 from mycelos.wire.problems import Refusal, joined
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from mycelos.proxy.ledger.recovery import Recovery
 
@@ -101,7 +102,7 @@ class Start:
     token: str
     control: socket.socket | None
     listen: str | None
-    ready: int
+    readiness: Readiness
 
     @property
     def listener_ports(self) -> frozenset[int]:
@@ -178,7 +179,7 @@ def _read_start(options: argparse.Namespace) -> Start:
         token=settings.proxy_token,
         control=None if options.control_fd is None else socket.socket(fileno=options.control_fd),
         listen=listen,
-        ready=options.ready_fd,
+        readiness=Readiness(options.ready_fd),
     )
 
 
@@ -186,7 +187,9 @@ async def _run(start: Start) -> None:
     layout = DataLayout(start.environment.data_directory)
     async with AsyncExitStack() as stack:
         settings = witness_settings(start.environment, start.operator_file, layout)
-        vault, recorder = await open_stores(layout, start.master_key, stack, os.environ, settings)
+        vault, recorder = await open_stores(
+            layout, start.master_key, stack, os.environ, settings, alive=start.readiness.busy
+        )
         limits = start.operator_file.ledger
         recorder.limit_by(LedgerLimits(limits, DiskReserve(layout.proxy, limits.reserve_bytes)))
         rules = EgressRules.open(vault.database, vault.keys)
@@ -267,8 +270,12 @@ async def open_stores(
     stack: AsyncExitStack,
     environ: Mapping[str, str],
     witnesses: WitnessSettings | None = None,
+    *,
+    alive: Callable[[], None] | None = None,
 ) -> tuple[Vault, Recorder]:
     """Vault and ledger, each held against the other, the heads outside and the witnesses before anything is written.
+
+    ``alive`` is called while the ledger is read.
 
     Raises:
         ConfigurationError: a witness's file cannot be used.
@@ -292,7 +299,7 @@ async def open_stores(
         demand_signed_end(layout.ledger)
         asyncio.run(demand_agreement(witnesses or WitnessSettings(), SavedLog(layout.ledger), outside))
 
-    recorder = await Recorder.open(layout.ledger, check=check, keys=partial(ledger_keys, vault))
+    recorder = await Recorder.open(layout.ledger, check=check, keys=partial(ledger_keys, vault), alive=alive)
     stack.push_async_callback(recorder.close)
     return vault, recorder
 
@@ -371,8 +378,7 @@ async def _serve(start: Start, server: HttpServer) -> None:
         if start.listen is not None and start.control is None:
             await server.listen(listening.bind(start.listen))
         channels = None if start.control is None else tasks.create_task(_serve_channels(start.control, server, stop))
-        os.write(start.ready, b"ready\n")
-        os.close(start.ready)
+        start.readiness.ready()
         await stop.wait()
         if channels is not None:
             channels.cancel()

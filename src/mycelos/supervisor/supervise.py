@@ -26,8 +26,15 @@ from mycelos.supervisor.restarts import RestartHistory
 from mycelos.supervisor.state import ChildState
 
 LAUNCHER: Final = str(Path(__file__).with_name("launcher.py"))
-READY_LINE: Final = b"ready\n"
+READY: Final = b"ready"
+BUSY: Final = b"busy"
+"""The lines that a child writes about its start: that it serves; before, any number of times, that it goes on."""
+
+_LONGEST_LINE: Final = 8
+
 READY_DEADLINE: Final = 20.0
+"""Seconds that a child may say nothing about its start."""
+
 STOP_DEADLINE: Final = 6.0
 """Seconds that one group of children has to end after SIGTERM, before SIGKILL."""
 
@@ -49,6 +56,7 @@ class Child:
     ready_pipe: int | None = None
     ready_text: bytes = b""
     started: float = 0.0
+    heard: float = 0.0
     ready_since: float | None = None
     start_again_at: float | None = None
     history: RestartHistory = field(default_factory=RestartHistory)
@@ -67,7 +75,7 @@ class Supervisor:
         log: receives each event.
         publish: receives the children's state after each change.
         announce: called once, when all are ready for the first time, or those that are not have been given up.
-        ready_deadline: seconds from a child's start to its readiness line.
+        ready_deadline: seconds from a child's start, or from its last word that it is busy, to its next word.
         stop_deadline: seconds from SIGTERM to SIGKILL.
     """
 
@@ -141,14 +149,14 @@ class Supervisor:
     def _next_timeout(self) -> float | None:
         due = [child.start_again_at for child in self._children.values() if child.start_again_at is not None]
         due += [
-            child.started + self._ready_deadline
+            child.heard + self._ready_deadline
             for child in self._children.values()
             if child.process is not None and child.ready_since is None
         ]
         return max(0.0, min(due) - time.monotonic()) if due else None
 
     def _is_late(self, child: Child, now: float) -> bool:
-        return child.process is not None and child.ready_since is None and now >= child.started + self._ready_deadline
+        return child.process is not None and child.ready_since is None and now >= child.heard + self._ready_deadline
 
     def _may_start(self, child: Child) -> bool:
         return child.plan.after is None or self._children[child.plan.after].ready_since is not None
@@ -195,7 +203,7 @@ class Supervisor:
         self._selector.register(output.reading, selectors.EVENT_READ, lambda: self._on_output(output))
         child.start_again_at = child.ready_since = None
         child.ready_text = b""
-        child.started = time.monotonic()
+        child.started = child.heard = time.monotonic()
         child.ready_pipe = reading
         child.pidfd = os.pidfd_open(child.process.pid)
         self._selector.register(child.pidfd, selectors.EVENT_READ, lambda: self._on_end(child))
@@ -207,22 +215,29 @@ class Supervisor:
         if child.ready_pipe is None or child.process is None:
             return
         data = os.read(child.ready_pipe, 64)
-        child.ready_text += data
-        if child.ready_text == READY_LINE:
-            self._close_ready_pipe(child)
-            child.ready_since = time.monotonic()
-            self._log(
-                "child.ready",
-                child=child.plan.role,
-                pid=child.process.pid,
-                milliseconds=round((child.ready_since - child.started) * 1000),
-            )
-            self._publish()
-            self._start_followers(child)
-            self._announce_once()
-        elif not data or not READY_LINE.startswith(child.ready_text):
+        *lines, child.ready_text = (child.ready_text + data).split(b"\n")
+        while lines and lines[0] == BUSY:
+            del lines[0]
+            self._on_busy(child)
+        if lines == [READY] and not child.ready_text:
+            self._on_ready(child, child.process.pid)
+        elif lines or not data or len(child.ready_text) > _LONGEST_LINE:
             # It closed the pipe without the line, mostly because it is about to end by itself and say why.
             self._close_ready_pipe(child)
+
+    def _on_busy(self, child: Child) -> None:
+        if child.heard == child.started:
+            self._log("child.busy", child=child.plan.role)
+        child.heard = time.monotonic()
+
+    def _on_ready(self, child: Child, pid: int) -> None:
+        self._close_ready_pipe(child)
+        child.ready_since = time.monotonic()
+        milliseconds = round((child.ready_since - child.started) * 1000)
+        self._log("child.ready", child=child.plan.role, pid=pid, milliseconds=milliseconds)
+        self._publish()
+        self._start_followers(child)
+        self._announce_once()
 
     def _on_line(self, child: Child, line: str) -> None:
         self._log("child.said", child=child.plan.role, line=line)

@@ -20,6 +20,7 @@ from witnessed_log import MemoryLog, numbered
 from mycelos.configuration.layout import DataLayout
 from mycelos.configuration.witness import WitnessSettings
 from mycelos.ledger.events import Event
+from mycelos.ledger.query import EventQuery
 from mycelos.operator.client import OperatorClient
 from mycelos.proxy import main
 from mycelos.proxy.ledger.database import LedgerError
@@ -331,3 +332,22 @@ async def test_a_start_that_a_witness_refuses_leaves_the_ledger_as_it_was(
     monkeypatch.setattr(main, "demand_agreement", AsyncMock())
     await start()
     assert saved(layout) != before
+
+
+async def test_while_a_start_reads_the_ledger_it_shows(
+    layout: DataLayout, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, anyio_backend: str
+) -> None:
+    async def use(installation: Kept) -> None:
+        for _ in range(20):
+            await installation.recorder.intent(Event.PROXY_HTTP_REQUEST)
+
+    environ = {"XDG_STATE_HOME": str(tmp_path / "state")}
+    await once(layout, environ, use)
+    monkeypatch.setattr("mycelos.proxy.ledger.database._STEPS", 20)
+    signs: list[int] = []
+    async with AsyncExitStack() as stack:
+        _, recorder = await open_stores(layout, MASTER_KEY, stack, environ, alive=lambda: signs.append(1))
+        at_the_start = len(signs)
+        assert at_the_start > 5
+        await recorder.events(EventQuery(suspicious=True))
+        assert len(signs) > at_the_start

@@ -160,9 +160,26 @@ def test_a_child_that_never_says_ready_is_killed_at_the_deadline(stage):
     assert stage.events("child.not_ready") == [{"child": "proxy", "seconds": 0.3}]
 
 
-def test_another_word_than_ready_is_not_readiness(stage):
-    assert stage.run({Role.PROXY: "os.write(ready_fd, b'ready?'); signal.pause()"}, ready_deadline=0.3) == 1
+@pytest.mark.parametrize(
+    "said", ["ready?", "ready?\\n", "busy\\nreay\\n", "busy" * 20, "ready\\nready\\n", "ready\\nbu"]
+)
+def test_another_word_than_ready_is_not_readiness(stage, said):
+    assert stage.run({Role.PROXY: f"os.write(ready_fd, b'{said}'); signal.pause()"}, ready_deadline=0.3) == 1
     assert stage.announced == 0
+
+
+def test_a_child_that_goes_on_to_say_that_it_is_busy_has_its_time(stage):
+    script = "[(time.sleep(0.5), os.write(ready_fd, b'busy\\n')) for _ in range(5)]; serve()"
+    assert stage.run({Role.PROXY: script}, ready_deadline=1.5) == 0
+    assert stage.announced == 1
+    assert stage.events("child.not_ready") == []
+    assert stage.events("child.busy") == [{"child": "proxy"}]
+    assert stage.events("child.ready")[0]["milliseconds"] >= 2500
+
+
+def test_a_child_that_was_busy_and_then_says_nothing_is_killed_at_the_deadline(stage):
+    assert stage.run({Role.PROXY: "os.write(ready_fd, b'busy\\n' * 2); signal.pause()"}, ready_deadline=0.3) == 1
+    assert stage.events("child.not_ready") == [{"child": "proxy", "seconds": 0.3}]
 
 
 def test_a_child_that_ignores_the_signal_is_killed(stage):

@@ -18,7 +18,7 @@ from mycelos.configuration.plain_file import demand_plain_beside
 from mycelos.ledger.entry import COLUMNS
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from mycelos.ledger.entry import Entry
@@ -162,6 +162,9 @@ _WRITER_CHANGES: Final = frozenset(
         (sqlite3.SQLITE_PRAGMA, "wal_checkpoint"),
     }
 )
+_STEPS: Final = 100_000
+"""Instructions of SQLite's machine between two signs of life: some thousand rows."""
+
 _LOOK_AGAIN: Final = 0.01
 """Seconds between two looks whether a lock is free."""
 
@@ -229,8 +232,10 @@ def open_for_writing(path: Path) -> sqlite3.Connection:
     return connection
 
 
-def open_for_reading(path: Path) -> sqlite3.Connection:
+def open_for_reading(path: Path, alive: Callable[[], None] | None = None) -> sqlite3.Connection:
     """Open the ledger read-only, whether the system runs or not.
+
+    ``alive`` is called again and again while a statement is at work.
 
     Raises:
         LedgerUnavailableError: it lies there, and the system does not let it be read now.
@@ -248,6 +253,7 @@ def open_for_reading(path: Path) -> sqlite3.Connection:
         connection = sqlite3.connect(uri, uri=True, timeout=BUSY_TIMEOUT, isolation_level=None, check_same_thread=False)
         connection.text_factory = _text
         connection.execute("SELECT seq FROM audit_events LIMIT 1").fetchone()
+        connection.set_progress_handler(alive, _STEPS)
     except (sqlite3.Error, UnicodeDecodeError) as error:
         if connection is not None:
             connection.close()

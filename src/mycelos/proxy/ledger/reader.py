@@ -94,9 +94,9 @@ _FILTERED: Final = frozenset(Filter.__struct_fields__)
 class LedgerReader:
     """A read-only connection. One thread at a time."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, alive: Callable[[], None] | None = None) -> None:
         self._path = path
-        self._connection = open_for_reading(path)
+        self._connection = open_for_reading(path, alive)
 
     def __enter__(self) -> Self:
         """Nothing more to open."""

@@ -83,8 +83,8 @@ class Receipt(NamedTuple):
 class Recorder(LedgerView):
     """The one way onto the record. Open it with `open`; each method raises `Refusal` where nothing can be written."""
 
-    def __init__(self, path: Path, clock: Callable[[], Moment] | None) -> None:
-        super().__init__(path)
+    def __init__(self, path: Path, clock: Callable[[], Moment] | None, alive: Callable[[], None] | None = None) -> None:
+        super().__init__(path, alive)
         self._loop = asyncio.get_running_loop()
         self._keys: LedgerKeys | None = None
         self._origin: str | None = None
@@ -102,6 +102,7 @@ class Recorder(LedgerView):
         keys: Callable[[], LedgerKeys] | None = None,
         *,
         adopt: bool = False,
+        alive: Callable[[], None] | None = None,
     ) -> Recorder:
         """Open the ledger at ``path``, check its end, and record the intents that a crash left without an outcome.
 
@@ -112,6 +113,7 @@ class Recorder(LedgerView):
             keys: gives the vault's, once all else was found sound. Without them nothing is signed, and a log that
                 was signed takes only what `UNSIGNED` lists.
             adopt: take an old copy for what it is (`mycelos backup adopt`).
+            alive: called while the ledger is read, which may take long.
 
         Raises:
             LedgerError: the file is not sound or not private, its end is not the one that was signed, or the vault's
@@ -119,9 +121,9 @@ class Recorder(LedgerView):
             sqlite3.Error, OSError: the disk refuses.
             Refusal: the first entries cannot be written.
         """
-        recorder = cls(path, clock)
+        recorder = cls(path, clock, alive)
         try:
-            recovery = await asyncio.to_thread(examine, path)
+            recovery = await asyncio.to_thread(examine, path, alive)
             if check is not None:
                 await asyncio.to_thread(check, recovery)
             named = await asyncio.to_thread(lambda: demand_signed_end(path, adopt=adopt))

@@ -15,6 +15,7 @@ from mycelos.wire.identifiers import DEFAULT_TENANT
 
 if TYPE_CHECKING:
     import sqlite3
+    from collections.abc import Callable
     from pathlib import Path
 
 _ALL: Final = 2**62
@@ -77,13 +78,13 @@ class Recovery:
         )
 
 
-def examine(path: Path) -> Recovery:
-    """Check the tail's links and find intents without an outcome.
+def examine(path: Path, alive: Callable[[], None] | None = None) -> Recovery:
+    """Check the tail's links and find intents without an outcome; ``alive`` is called while that goes on.
 
     Raises:
         LedgerError: a link of the tail is broken, a row that is needed is no entry, or the file cannot be read.
     """
-    connection = open_for_reading(path)
+    connection = open_for_reading(path, alive)
     try:
         head = _check_tail(connection, path)
         return Recovery(head, *_unresolved(connection))

@@ -25,10 +25,14 @@ _NEWEST: Final = EventQuery()
 
 
 class LedgerView:
-    """The ledger at ``path``, read-only. Each method raises `LedgerError` where the file cannot be read as a ledger."""
+    """The ledger at ``path``, read-only. Each method raises `LedgerError` where the file cannot be read as a ledger.
 
-    def __init__(self, path: Path) -> None:
+    ``alive`` is called, on any thread, while something is read.
+    """
+
+    def __init__(self, path: Path, alive: Callable[[], None] | None = None) -> None:
         self._path = path
+        self._alive = alive
 
     async def events(self, wanted: EventQuery = _NEWEST) -> list[Entry]:
         """Entries in the order of the log."""
@@ -65,7 +69,7 @@ class LedgerView:
         return await asyncio.to_thread(self._with_reader, lambda reader: _prove(reader, consistency_proof, old, new))
 
     def _with_reader(self, read: Callable[[LedgerReader], Read]) -> Read:
-        with LedgerReader(self._path) as reader:
+        with LedgerReader(self._path, self._alive) as reader:
             return read(reader)
 
 

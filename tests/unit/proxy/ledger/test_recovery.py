@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import json
 import sqlite3
 from contextlib import closing
@@ -118,3 +119,16 @@ async def test_a_row_that_is_no_entry_is_a_ledger_that_does_not_hold(recorder, p
     change(path, f"UPDATE audit_events SET v = 9 WHERE seq = {seq}")
     with pytest.raises(LedgerError, match="a row of the ledger is no entry: .* mycelos db audit verify"):
         examine(path)
+
+
+async def test_while_a_long_life_is_read_it_shows(path):
+    signs = []
+    recorder = await Recorder.open(path)
+    await asyncio.gather(*(recorder.intent(Event.PROXY_HTTP_REQUEST) for _ in range(2000)))
+    await recorder.close()
+    examine(path, lambda: signs.append(1))
+    assert not signs
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("mycelos.proxy.ledger.database._STEPS", 1000)
+        examine(path, lambda: signs.append(1))
+    assert len(signs) > 5
