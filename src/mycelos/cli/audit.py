@@ -39,6 +39,10 @@ if TYPE_CHECKING:
     from mycelos.ledger.entry import Entry
 
 POLL_INTERVAL: Final = 0.5
+
+OF_EACH_EVENT: Final = 10
+"""Of every suspicious event the newest so many are shown, whatever else there is."""
+
 """Seconds between two looks of ``--follow``."""
 
 _NEXT_STEPS: Final = {
@@ -168,17 +172,23 @@ def _newest(reader: LedgerReader, limit: int, wanted: Filter) -> tuple[list[Entr
     is_split = wanted.suspicious and wanted.source is None
     sources = ("known", "claimed") if is_split else (wanted.source,)
     parts = [msgspec.structs.replace(wanted, source=source) for source in sources]
-    shown: list[Entry] = []
+    shown: dict[int, Entry] = {}
     more: list[str] = []
     with reader.snapshot():
         for part in parts:
             found = reader.newest(limit, part)
-            shown += found
+            shown |= {entry.seq: entry for entry in found}
             if len(found) == limit and (matched := reader.count(part)) > limit:
-                named, option = (f" {part.source}", f" --source {part.source}") if is_split else ("", "")
+                named = option = also = ""
+                if is_split:
+                    # Whoever can cause one event without end must not push another one away.
+                    each = min(limit, OF_EACH_EVENT)
+                    shown |= {entry.seq: entry for entry in reader.newest_of_each_event(each, part)}
+                    named, option = f" {part.source}", f" --source {part.source}"
+                    also = f", and of every event the newest {each}"
                 next_ones = f"the ones before: --before {found[0].seq}{option}"
-                more.append(f"the newest {limit:,} of {matched:,}{named} that matched are shown; {next_ones}")
-    return sorted(shown, key=lambda entry: entry.seq), more
+                more.append(f"the newest {limit:,} of {matched:,}{named} that matched are shown{also}; {next_ones}")
+    return [shown[seq] for seq in sorted(shown)], more
 
 
 def _follow(reader: LedgerReader, last: int, wanted: Filter, as_json: bool) -> None:

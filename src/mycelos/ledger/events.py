@@ -296,7 +296,7 @@ EVENTS: Final[Mapping[Event, EventRule]] = MappingProxyType(
         Event.LEDGER_VERIFY_FAILED: _rule(_CRITICAL, _PROXY, _LEDGER, suspicious=True),
         Event.LEDGER_RESTORED: _rule(_CRITICAL, _OPERATOR, _LEDGER + " leaf_hash", suspicious=True),
         Event.LEDGER_WITNESSED: _rule(_INFO, _PROXY, _LEDGER),
-        Event.LEDGER_WITNESS_FAILED: _rule(_WARNING, _PROXY, _LEDGER),
+        Event.LEDGER_WITNESS_FAILED: _rule(_WARNING, _PROXY, _LEDGER, suspicious=True),
         Event.LEDGER_WITNESS_DISAGREED: _rule(_CRITICAL, _PROXY, _LEDGER, suspicious=True),
         Event.LOCKDOWN_SET: _rule(_CRITICAL, _OPERATOR, _LOCKDOWN, suspicious=True),
         Event.LOCKDOWN_LIFTED: _rule(_WARNING, _OPERATOR, _LOCKDOWN, suspicious=True),

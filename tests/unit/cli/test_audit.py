@@ -9,6 +9,7 @@ from audit_ledger import call, tamper, write_ledger
 from ledger_keys import ledger_keys
 
 from mycelos.cli import audit
+from mycelos.ledger.events import Event
 from mycelos.proxy.ledger.reader import LedgerReader
 from mycelos.proxy.ledger.recorder import Recorder
 from mycelos.wire.audit import AppendRequest
@@ -87,8 +88,8 @@ async def test_a_flood_of_claims_hides_nothing_that_is_known(ledger, capsys):
     assert call(ledger, "--suspicious", "--limit", "3", "--json") == 0
     printed = capsys.readouterr()
     assert events(printed.out) == ["proxy.ssrf_blocked", *["policy.denied"] * 3]
-    line = "mycelos: the newest 3 of 8 claimed that matched are shown; the ones before: --before 9 --source claimed\n"
-    assert printed.err == line
+    shown = "the newest 3 of 8 claimed that matched are shown, and of every event the newest 3"
+    assert printed.err == f"mycelos: {shown}; the ones before: --before 9 --source claimed\n"
     # As that line says; and without the split the flood has it all.
     assert call(ledger, "--suspicious", "--limit", "5", "--json", "--before", "9", "--source", "claimed") == 0
     printed = capsys.readouterr()
@@ -98,6 +99,23 @@ async def test_a_flood_of_claims_hides_nothing_that_is_known(ledger, capsys):
     printed = capsys.readouterr()
     assert "proxy.ssrf_blocked" not in printed.out
     assert printed.err == "mycelos: the newest 3 of 12 that matched are shown; the ones before: --before 9\n"
+
+
+async def test_a_flood_of_one_known_event_hides_no_other(ledger, capsys):
+    recorder = await Recorder.open(ledger.ledger, keys=ledger_keys)
+    for _ in range(3):
+        await recorder.fact(Event.PROXY_BINDING_VIOLATION, subject="theft", outcome="refused")
+    for _ in range(30):
+        await recorder.fact(Event.PROXY_SSRF_BLOCKED, outcome="refused")
+    await recorder.close()
+    assert call(ledger, "--suspicious", "--limit", "20", "--json") == 0
+    printed = capsys.readouterr()
+    known = [event for event in events(printed.out) if event.startswith("proxy.")]
+    assert known == ["proxy.binding_violation"] * 3 + ["proxy.ssrf_blocked"] * 20
+    assert "the newest 20 of 34 known that matched are shown, and of every event the newest 10;" in printed.err
+    # One source alone is shown in its order and no more.
+    assert call(ledger, "--suspicious", "--source", "known", "--limit", "20", "--json") == 0
+    assert "proxy.binding_violation" not in events(capsys.readouterr().out)
 
 
 async def test_json_is_a_list_in_plain_ascii(ledger, capsys):

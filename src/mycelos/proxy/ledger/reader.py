@@ -123,6 +123,15 @@ class LedgerReader:
         where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
         return self._entries(f"{SELECT}{where} ORDER BY seq DESC LIMIT ?", [*values, _capped(limit)])[::-1]
 
+    def newest_of_each_event(self, limit: int, wanted: Filter) -> list[Entry]:
+        """Of the entries that match, the newest ``limit`` of every event, oldest first."""
+        conditions, values = clauses(wanted)
+        where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
+        place = "row_number() OVER (PARTITION BY event ORDER BY seq DESC)"
+        places = f"SELECT seq, {place} AS place FROM audit_events{where}"  # noqa: S608 - from code
+        chosen = f"SELECT seq FROM ({places}) WHERE place <= ?"  # noqa: S608 - from code
+        return self._entries(f"{SELECT} WHERE seq IN ({chosen}) ORDER BY seq", [*values, _capped(limit)])
+
     def count(self, wanted: Filter) -> int:
         """How many entries match."""
         conditions, values = clauses(wanted)
