@@ -20,6 +20,7 @@ from mycelos.ledger.verify import RememberedNote, Verdict, verify
 from mycelos.proxy.ledger.database import LedgerError
 from mycelos.proxy.ledger.heads import remember
 from mycelos.proxy.ledger.last_signed import BLOCK, file_of
+from mycelos.proxy.ledger.rare_index import RARE
 from mycelos.proxy.ledger.reader import READ_LIMIT, LedgerReader
 from mycelos.proxy.ledger.recorder import Recorder
 from mycelos.proxy.ledger.verification import verify_ledger
@@ -55,7 +56,12 @@ async def ledger(layout, anyio_backend):
     recorder = await Recorder.open(layout.ledger, keys=ledger_keys)
     for size in (200, ENTRIES):
         drafts = tuple(
-            make_draft(Event.PROXY_HTTP_REQUEST, Phase.FACT, tenant=DEFAULT_TENANT, run=f"run-{number}")
+            make_draft(
+                Event.PROXY_HTTP_REQUEST if number % 50 else Event.PROXY_STARTED,
+                Phase.FACT,
+                tenant=DEFAULT_TENANT,
+                run=f"run-{number}",
+            )
             for number in range(size - recorder.head.seq - 1)
         )
         await recorder._submit(drafts)
@@ -77,6 +83,7 @@ def everything(path):
             list(reader.items()),
             {level: list(nodes) for level, nodes in reader.stored_nodes().items()},
             reader.newest_checkpoint(),
+            reader.every(RARE),
         )
 
 

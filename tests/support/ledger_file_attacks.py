@@ -16,7 +16,7 @@ from ledger_matrix import EDITED, KEPT, RECENT, REMEMBERED, SIZE
 from mycelos.ledger.chain import EMPTY, seal
 from mycelos.ledger.entry import Phase, make_draft
 from mycelos.ledger.events import Event
-from mycelos.prove.ledger_copy import put_signed, unguarded
+from mycelos.prove.ledger_copy import forge_index, put_signed, unguarded
 from mycelos.proxy.ledger.keys import LedgerKeys, origin_of
 from mycelos.proxy.ledger.last_signed import file_of
 from mycelos.proxy.ledger.reader import READ_LIMIT
@@ -335,4 +335,20 @@ _on_schema(
     "CREATE TRIGGER audit_events_no_update BEFORE UPDATE ON audit_events BEGIN SELECT 1; END",
 )
 _on_schema("add an index that leaves rows out", "CREATE INDEX fast ON audit_events (event) WHERE seq < 100")
-_on_schema("change the schema's version", "PRAGMA user_version = 3")
+_on_schema("change the schema's version", "PRAGMA user_version = 4")
+
+
+@_attack("leave a change of the vault out of the index, and put the old vault back")
+def _hide_and_roll_back_vault(world: World) -> None:
+    forge_index(world.layout.ledger, where="event <> 'credential.rotated'")
+    _put_back(world, "vault.sqlite*")
+
+
+@_attack("leave an entry before the last 1,000 out of the index")
+def _hide_far_back(world: World) -> None:
+    forge_index(world.layout.ledger, where="event <> 'credential.stored'")
+
+
+@_attack("add an entry to the index that the log has not")
+def _add_to_index(world: World) -> None:
+    forge_index(world.layout.ledger, f"CASE seq WHEN {RECENT} THEN 'credential.deleted' ELSE event END")

@@ -19,6 +19,10 @@ KEPT: Final = 703
 """Entries that one of the checkpoints in the middle covers."""
 EDITED: Final = 130
 RECENT: Final = 1350
+STORED: Final = 2
+"""The first entry of a change of the vault, before the last 1,000 entries."""
+CHANGED: Final = 701
+"""The first entry of the newest one, which the old copy of the vault has not."""
 
 EVIDENCE: Final = (
     "nothing",
@@ -138,6 +142,10 @@ CASES: Final = (
     Case("take a guard away", _ALL, "RR", SIZE - 1, "guards were changed"),
     Case("put a guard of the same name that does nothing", _ALL, "RR", SIZE - 1, "guards were changed"),
     Case("add an index that leaves rows out", _ALL, "RR", SIZE - 1, "guards were changed"),
+    Case("leave a change of the vault out of the index, and put the old vault back", _ALL, "RR", CHANGED,
+         "leaves this entry out"),
+    Case("leave an entry before the last 1,000 out of the index", _ALL, "SS", STORED, "leaves this entry out"),
+    Case("add an entry to the index that the log has not", _ALL, "RR", RECENT, "that the log has not"),
     Case("change the schema's version", _ALL, "RR", SIZE - 1, "guards were changed"),
 )  # fmt: skip
 
@@ -168,8 +176,9 @@ What stays unseen is what no evidence covers:
 - What the proxy remembers outside of the data folder is found by the installation's name, which is in the vault: with
   another vault it is not found. The command line's note in the data folder still is.
 
-A start looks at the last 1,000 links, the newest checkpoint, what stands after it, `ledger.signed`, the vault, and the
-checkpoints that gateway, command line and proxy remember. The whole log is for `mycelos db audit verify`.
+A start looks at the last 1,000 links, what the index has of these entries, the newest checkpoint, what stands after it,
+`ledger.signed`, the vault, and the checkpoints that gateway, command line and proxy remember. The whole log is for
+`mycelos db audit verify`.
 """
 
 

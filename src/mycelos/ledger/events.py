@@ -189,13 +189,18 @@ _STARTED: Final = (
 _RECORD: Final = "chat_id memory_id job_id label name count changed enabled telegram_id expires_at code size agent_id"
 
 
-_ANCHOR: Final = "vault_generation vault_digest"
-"""What the vault held when the entry was written: every operator's entry may carry it, and the proxy's start does."""
+ANCHOR: Final = "vault_digest"
+"""The field that makes an entry an anchor: it says what the vault held, and the start believes it."""
+_ANCHOR: Final = f"vault_generation {ANCHOR}"
 
 
 def _rule(severity: Severity, source: Source, fields: str, *, suspicious: bool = False) -> EventRule:
-    named = f"{fields} {_ANCHOR}" if source is Source.OPERATOR else fields
-    return EventRule(severity, suspicious, source, frozenset(named.split()))
+    return EventRule(severity, suspicious, source, frozenset(fields.split()))
+
+
+def _vault_rule(severity: Severity, fields: str, *, suspicious: bool = False) -> EventRule:
+    """Of an operator's act that may change the vault: its entries may say what that held when they were written."""
+    return _rule(severity, Source.OPERATOR, f"{fields} {_ANCHOR}", suspicious=suspicious)
 
 
 _INFO, _NOTICE, _WARNING, _CRITICAL = Severity
@@ -215,19 +220,19 @@ EVENTS: Final[Mapping[Event, EventRule]] = MappingProxyType(
         Event.PACKAGE_INSTALL_BLOCKED: _rule(
             _WARNING, _GATEWAY, "package program agent_id code process", suspicious=True
         ),
-        Event.CREDENTIAL_STORED: _rule(_NOTICE, _OPERATOR, _CREDENTIAL),
-        Event.CREDENTIAL_ROTATED: _rule(_NOTICE, _OPERATOR, _CREDENTIAL),
-        Event.CREDENTIAL_DELETED: _rule(_NOTICE, _OPERATOR, _CREDENTIAL),
-        Event.CREDENTIAL_BOUND: _rule(_NOTICE, _OPERATOR, _CREDENTIAL),
-        Event.CREDENTIAL_ARMED: _rule(_WARNING, _OPERATOR, _CREDENTIAL + " expires_at", suspicious=True),
-        Event.CREDENTIAL_PARKED: _rule(_NOTICE, _OPERATOR, _CREDENTIAL),
-        Event.CREDENTIAL_CONFIRMED: _rule(_NOTICE, _OPERATOR, _CREDENTIAL),
+        Event.CREDENTIAL_STORED: _vault_rule(_NOTICE, _CREDENTIAL),
+        Event.CREDENTIAL_ROTATED: _vault_rule(_NOTICE, _CREDENTIAL),
+        Event.CREDENTIAL_DELETED: _vault_rule(_NOTICE, _CREDENTIAL),
+        Event.CREDENTIAL_BOUND: _vault_rule(_NOTICE, _CREDENTIAL),
+        Event.CREDENTIAL_ARMED: _vault_rule(_WARNING, _CREDENTIAL + " expires_at", suspicious=True),
+        Event.CREDENTIAL_PARKED: _vault_rule(_NOTICE, _CREDENTIAL),
+        Event.CREDENTIAL_CONFIRMED: _vault_rule(_NOTICE, _CREDENTIAL),
         # The operator's word on one exact request: what the gateway says of its own asks is `approval.*`.
         Event.CONFIRM_ASKED: _rule(_NOTICE, _PROXY, _REQUEST + _DECISION),
-        Event.CONFIRM_GRANTED: _rule(_NOTICE, _OPERATOR, _REQUEST + _DECISION),
-        Event.CONFIRM_REFUSED: _rule(_NOTICE, _OPERATOR, _REQUEST + _DECISION),
+        Event.CONFIRM_GRANTED: _vault_rule(_NOTICE, _REQUEST + _DECISION),
+        Event.CONFIRM_REFUSED: _vault_rule(_NOTICE, _REQUEST + _DECISION),
         Event.CONFIRM_EXPIRED: _rule(_NOTICE, _PROXY, _REQUEST + _DECISION),
-        Event.KEY_ROTATED: _rule(_NOTICE, _OPERATOR, _KEY),
+        Event.KEY_ROTATED: _vault_rule(_NOTICE, _KEY),
         Event.POLICY_ALLOWED: _rule(_INFO, _GATEWAY, _POLICY),
         Event.POLICY_DENIED: _rule(_WARNING, _GATEWAY, _POLICY, suspicious=True),
         Event.POLICY_ASKED: _rule(_NOTICE, _GATEWAY, _POLICY + " approval_id expires_at"),
@@ -245,7 +250,7 @@ EVENTS: Final[Mapping[Event, EventRule]] = MappingProxyType(
         Event.SANDBOX_KILLED: _rule(_WARNING, _GATEWAY, _SANDBOX, suspicious=True),
         Event.SANDBOX_PROBE_FAILED: _rule(_CRITICAL, _GATEWAY, _SANDBOX, suspicious=True),
         Event.SANDBOX_WALL_WAIVED: _rule(_WARNING, _PROXY, _SANDBOX, suspicious=True),
-        Event.MCP_REGISTERED: _rule(_NOTICE, _OPERATOR, _MCP + " confirm changed"),
+        Event.MCP_REGISTERED: _vault_rule(_NOTICE, _MCP + " confirm changed"),
         Event.MCP_STARTED: _rule(_INFO, _PROXY, _MCP),
         Event.MCP_CALLED: _rule(_INFO, _PROXY, _MCP),
         Event.MCP_STOPPED: _rule(_INFO, _PROXY, _MCP),
@@ -280,8 +285,8 @@ EVENTS: Final[Mapping[Event, EventRule]] = MappingProxyType(
         Event.OPERATOR_LOGIN_FAILED: _rule(_WARNING, _OPERATOR, _AUTH, suspicious=True),
         Event.OPERATOR_LOGOUT: _rule(_INFO, _OPERATOR, _AUTH + " count"),
         Event.OPERATOR_REFUSED: _rule(_WARNING, _OPERATOR, _AUTH + " status", suspicious=True),
-        Event.OPERATOR_PASSKEY_ENROLLED: _rule(_NOTICE, _OPERATOR, _AUTH),
-        Event.OPERATOR_PASSKEY_REMOVED: _rule(_NOTICE, _OPERATOR, _AUTH),
+        Event.OPERATOR_PASSKEY_ENROLLED: _vault_rule(_NOTICE, _AUTH),
+        Event.OPERATOR_PASSKEY_REMOVED: _vault_rule(_NOTICE, _AUTH),
         Event.BACKUP_CREATED: _rule(_NOTICE, _OPERATOR, _BACKUP),
         Event.BACKUP_RESTORED: _rule(_WARNING, _OPERATOR, _BACKUP, suspicious=True),
         Event.AUDIT_EXPORTED: _rule(_NOTICE, _OPERATOR, _LEDGER),
@@ -289,17 +294,17 @@ EVENTS: Final[Mapping[Event, EventRule]] = MappingProxyType(
         Event.AUDIT_DOWNLOADED: _rule(_NOTICE, _GATEWAY, _LEDGER),
         Event.CLOCK_STEPPED: _rule(_WARNING, _PROXY, _LEDGER, suspicious=True),
         Event.EGRESS_OPENED: _rule(_WARNING, _PROXY, _REQUEST, suspicious=True),
-        Event.EGRESS_RULE_CHANGED: _rule(_NOTICE, _OPERATOR, _REQUEST + " changed enabled methods"),
+        Event.EGRESS_RULE_CHANGED: _vault_rule(_NOTICE, _REQUEST + " changed enabled methods"),
         Event.INTENT_UNRESOLVED: _rule(_WARNING, _PROXY, _LEDGER, suspicious=True),
         Event.LEDGER_CHECKPOINT: _rule(_NOTICE, _PROXY, _LEDGER + " origin public_key"),
         Event.LEDGER_LIMITED: _rule(_WARNING, _PROXY, _LEDGER, suspicious=True),
         Event.LEDGER_VERIFY_FAILED: _rule(_CRITICAL, _PROXY, _LEDGER, suspicious=True),
-        Event.LEDGER_RESTORED: _rule(_CRITICAL, _OPERATOR, _LEDGER + " leaf_hash", suspicious=True),
+        Event.LEDGER_RESTORED: _vault_rule(_CRITICAL, _LEDGER + " leaf_hash", suspicious=True),
         Event.LEDGER_WITNESSED: _rule(_INFO, _PROXY, _LEDGER),
         Event.LEDGER_WITNESS_FAILED: _rule(_WARNING, _PROXY, _LEDGER, suspicious=True),
         Event.LEDGER_WITNESS_DISAGREED: _rule(_CRITICAL, _PROXY, _LEDGER, suspicious=True),
-        Event.LOCKDOWN_SET: _rule(_CRITICAL, _OPERATOR, _LOCKDOWN, suspicious=True),
-        Event.LOCKDOWN_LIFTED: _rule(_WARNING, _OPERATOR, _LOCKDOWN, suspicious=True),
+        Event.LOCKDOWN_SET: _vault_rule(_CRITICAL, _LOCKDOWN, suspicious=True),
+        Event.LOCKDOWN_LIFTED: _vault_rule(_WARNING, _LOCKDOWN, suspicious=True),
     }
 )
 """The rule of each event."""
@@ -315,3 +320,6 @@ SUSPICIOUS: Final = frozenset(event for event, rule in EVENTS.items() if rule.is
 
 OUTSIDE: Final = frozenset({Event.PROXY_HTTP_REQUEST, Event.PROXY_CREDENTIAL_MATERIALIZED})
 """What left the machine, or the vault: the intent of each is on record before it goes."""
+
+ANCHORED: Final = frozenset(event for event, rule in EVENTS.items() if ANCHOR in rule.fields)
+"""What may say what the vault held: the operator's acts that may change it, and the proxy's start."""

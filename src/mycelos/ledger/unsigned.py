@@ -22,10 +22,6 @@ if TYPE_CHECKING:
 LIMIT: Final = 1000
 """Entries at most."""
 
-ANCHOR: Final = "vault_digest"
-"""The field that says what the vault held: an event that may hold it is one that may change the vault. The start
-believes it, so it is for who has the key to write."""
-
 NOT_SIGNED: Final = "an entry that no checkpoint covers: it was added without the log's key, or its checkpoint is gone"
 _AT: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{6}Z")
 _MOST: Final = 2**53
@@ -86,7 +82,7 @@ def _refused(entry: Entry, epoch: int) -> str | None:
         return "details that its event does not hold"
     if any(getattr(draft, name) != getattr(entry, name) for name in _DRAWN_UP):
         return "not as it would be written"
-    return "it says what the vault held" if ANCHOR in details else None
+    return None
 
 
 def _is_time(text: str) -> bool:

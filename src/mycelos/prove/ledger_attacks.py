@@ -8,6 +8,7 @@ from __future__ import annotations
 import tempfile
 from copy import deepcopy
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -15,10 +16,11 @@ from mycelos.ledger.chain import Head, seal
 from mycelos.ledger.entry import Phase, make_draft
 from mycelos.ledger.events import Event
 from mycelos.ledger.verify import RememberedNote
-from mycelos.prove.ledger_copy import LedgerCopy, put_signed, unguarded
+from mycelos.prove.ledger_copy import LedgerCopy, forge_index, put_signed, unguarded
 from mycelos.prove.outcome import Finding
 from mycelos.proxy.ledger.database import LedgerError
 from mycelos.proxy.ledger.last_signed import file_of
+from mycelos.proxy.ledger.rare_index import INDEX, RARE
 from mycelos.proxy.ledger.verification import verify_ledger
 from mycelos.wire.identifiers import DEFAULT_TENANT
 
@@ -98,10 +100,19 @@ def _attacks(copy: LedgerCopy) -> list[_Attack]:
         _Attack("take ledger.signed away", lambda _one, path: file_of(path).unlink(), size - 1),
         _Attack("make another guard", _with_sql(_ANOTHER_GUARD), size - 1),
     ]  # fmt: skip
+    rare = [entry.seq for entry in copy.entries if entry.event in RARE]
+    if rare:
+        leave_out = partial(_leave_out_of_index, rare[-1])
+        found.append(_Attack("leave an entry out of the index", leave_out, rare[-1]))
     if size >= _TILE:
         change = "UPDATE tree_nodes SET hash = zeroblob(32) WHERE level = 8 AND place = 0"
         found.append(_Attack("change a hash of the stored tree", _with_sql(change), _TILE - 1))
     return found
+
+
+def _leave_out_of_index(seq: int, _copy: LedgerCopy, path: Path) -> None:
+    is_rare = INDEX.partition(" WHERE ")[2]
+    forge_index(path, where=f"{is_rare} AND seq <> {seq}")
 
 
 def _with_sql(statement: str, *values: int) -> Callable[[LedgerCopy, Path], None]:

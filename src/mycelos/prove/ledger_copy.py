@@ -11,6 +11,7 @@ from mycelos.ledger.chain import EMPTY, Head, computed_hash
 from mycelos.ledger.merkle import Frontier
 from mycelos.proxy.ledger.database import INSERT, INSERT_NODE, KEEP_CHECKPOINT, open_for_writing
 from mycelos.proxy.ledger.last_signed import BLOCK, file_of
+from mycelos.proxy.ledger.rare_index import INDEX
 from mycelos.proxy.ledger.reader import LedgerReader
 from mycelos.proxy.ledger.stored_tree import STORED_LEVELS, TILE_HEIGHT
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
     from mycelos.ledger.entry import Entry
 
+_INDEX: Final = "audit_events_rare"
 _TABLES: Final = ("audit_events", "tree_nodes", "checkpoints")
 
 
@@ -92,6 +94,18 @@ def unguarded(path: Path) -> Iterator[sqlite3.Connection]:
         for _, sql in guards:
             connection.execute(sql)
         connection.execute("COMMIT")
+
+
+def forge_index(path: Path, column: str = "event", where: str = "true") -> None:
+    """Fill the index of rare entries with SQL's ``column`` of the rows that ``where`` names, under its honest text."""
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute(f"DROP INDEX {_INDEX}")
+        connection.execute(f"CREATE INDEX {_INDEX} ON audit_events ({column}) WHERE {where}")
+        connection.execute("PRAGMA writable_schema = ON")
+        connection.execute("UPDATE sqlite_master SET sql = ? WHERE name = ?", (INDEX, _INDEX))
+        # Whoever has the file open reads the schema again.
+        (cookie,) = connection.execute("PRAGMA schema_version").fetchone()
+        connection.execute(f"PRAGMA schema_version = {cookie + 1}")
 
 
 def put_signed(path: Path, note: str) -> None:

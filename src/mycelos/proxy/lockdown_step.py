@@ -8,7 +8,6 @@ import logging
 from typing import TYPE_CHECKING, Any, Final
 
 from mycelos.ledger.events import Event
-from mycelos.ledger.query import EventQuery
 from mycelos.proxy.vault.state import announced
 from mycelos.wire.lockdown import LockdownAnswer
 from mycelos.wire.problems import ProblemCode, Refusal
@@ -32,8 +31,8 @@ async def set_at(recorder: Recorder) -> str | None:
     Raises:
         LedgerError: the file cannot be read as a ledger.
     """
-    newest = await recorder.events(EventQuery(event="lockdown", limit=1))
-    return newest[0].at if newest and newest[0].event == Event.LOCKDOWN_SET else None
+    newest = await recorder.newest_of(Event.LOCKDOWN_SET, Event.LOCKDOWN_LIFTED)
+    return newest.at if newest is not None and newest.event == Event.LOCKDOWN_SET else None
 
 
 class LockdownStep:

@@ -12,9 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from mycelos.ledger.checkpoint import CheckpointError, open_checkpoint
 from mycelos.ledger.entry import read_details
-from mycelos.ledger.events import EVENTS, Event, Source
-from mycelos.ledger.log_filter import Filter
-from mycelos.ledger.unsigned import ANCHOR
+from mycelos.ledger.events import ANCHOR, ANCHORED, Event, Source
 from mycelos.proxy.ledger.database import LedgerError
 from mycelos.proxy.ledger.heads import GATEWAY, remembered_heads
 from mycelos.proxy.ledger.keys import read_log_keys
@@ -24,10 +22,7 @@ from mycelos.proxy.vault.signing import verifies
 from mycelos.proxy.vault.state import Anchor
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from mycelos.configuration.layout import DataLayout
-    from mycelos.ledger.entry import Entry
     from mycelos.proxy.ledger.heads import Remembered
     from mycelos.proxy.ledger.keys import NamedKeys
     from mycelos.proxy.ledger.recovery import Recovery
@@ -72,7 +67,7 @@ def _trace(layout: DataLayout) -> str | None:
     if layout.ledger.exists():
         try:
             with LedgerReader(layout.ledger) as reader:
-                known = _newest_anchoring(reader)
+                known = reader.newest_holding(ANCHOR)
         except LedgerError:
             # Not a ledger, or not yet one: whoever opens it for writing says so.
             return None
@@ -132,7 +127,7 @@ def newest_anchor(reader: LedgerReader) -> Anchored | None:
     Raises:
         LedgerError: it was changed, and says neither.
     """
-    entry = _newest_anchoring(reader)
+    entry = reader.newest_holding(ANCHOR)
     if entry is None:
         return None
     details = read_details(entry)
@@ -141,10 +136,6 @@ def newest_anchor(reader: LedgerReader) -> Anchored | None:
         message = f"the ledger's entry {entry.seq} was changed: it does not say what the vault held"
         raise LedgerError(message, "Keep the file as evidence and run mycelos db audit verify")
     return Anchored(entry.seq, entry.at, Anchor(generation, digest))
-
-
-def _newest_anchoring(reader: LedgerReader) -> Entry | None:
-    return reader.newest_holding(ANCHOR, (Source.PROXY, Source.OPERATOR))
 
 
 def _demand_heads(reader: LedgerReader, remembered: Remembered) -> None:
@@ -217,15 +208,9 @@ def _unresolved_since(reader: LedgerReader, seq: int, recovery: Recovery) -> tup
     """The intents of changes whose effect may have happened unsaid: open now, or found so at a start since ``seq``."""
     noted = (
         str(read_details(entry).get("event", ""))
-        for entry in _everything(reader, seq, Filter(event=Event.INTENT_UNRESOLVED.value))
+        for entry in reader.every((Event.INTENT_UNRESOLVED,), seq)
         if entry.source == Source.PROXY
     )
     names = (*noted, *(intent.event for intent in recovery.unresolved))
     events = (Event(name) for name in names if name in set(Event))
-    return tuple(event for event in events if ANCHOR in EVENTS[event].fields)
-
-
-def _everything(reader: LedgerReader, seq: int, wanted: Filter) -> Iterable[Entry]:
-    while batch := reader.after(seq, 1000, wanted):
-        yield from batch
-        seq = batch[-1].seq
+    return tuple(event for event in events if event in ANCHORED)

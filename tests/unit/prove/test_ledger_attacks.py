@@ -31,7 +31,7 @@ async def test_each_attack_on_a_log_of_any_length_is_located(layout, sizes):
     before = (await written(layout.ledger, *sizes)).read_bytes()
     findings = attack_copy(layout.ledger)
     assert [finding for finding in findings if not finding.held] == []
-    assert len(findings) == 15 + (sizes[-1] >= 256)
+    assert len(findings) == 16 + (sizes[-1] >= 256)
     assert layout.ledger.read_bytes() == before
 
 

@@ -19,12 +19,17 @@ from ledger_keys import note_of
 
 from mycelos.configuration.layout import DataLayout
 from mycelos.ledger.events import Event
+from mycelos.ledger.log_filter import Filter
+from mycelos.prove.ledger_copy import forge_index
 from mycelos.proxy import rollback
+from mycelos.proxy.backup.errors import BackupError
+from mycelos.proxy.backup.reopen import reopen
 from mycelos.proxy.key_rotation import ledger_keys
 from mycelos.proxy.ledger.database import LedgerError
 from mycelos.proxy.ledger.heads import COMMAND_LINE, GATEWAY, Outside, outside_of, remember
 from mycelos.proxy.ledger.reader import LedgerReader
 from mycelos.proxy.ledger.recorder import Recorder
+from mycelos.proxy.ledger.verification import verify_ledger
 from mycelos.proxy.rollback import WAYS_ON, demand_vault, newest_anchor
 from mycelos.proxy.stopped import stopped_keys
 from mycelos.proxy.vault.errors import VaultError
@@ -96,6 +101,47 @@ async def test_an_old_vault_beside_the_newest_ledger_is_refused(layout: DataLayo
     error = await refused(layout, NOWHERE)
     assert "The vault was set back" in error.detail
     await refused(layout, NOWHERE)
+
+
+async def hide_deletion(layout: DataLayout, folder: Path) -> None:
+    """A credential is deleted; then somebody takes that out of the index, and puts the vault of before back."""
+    await once(layout, NOWHERE, lambda running: running.store("github", "the-secret"))
+    before = Copy(layout, folder)
+    await once(layout, NOWHERE, lambda running: running.delete("github"))
+    forge_index(layout.ledger, where="event <> 'credential.deleted'")
+    before.put_back("vault")
+
+
+async def test_an_index_that_does_not_have_the_newest_change_hides_no_old_vault(
+    layout: DataLayout, tmp_path: Path
+) -> None:
+    await hide_deletion(layout, tmp_path / "copy")
+    with pytest.raises(LedgerError, match="the index of rare entries leaves this entry out") as caught:
+        await once(layout, NOWHERE)
+    assert ADOPT in str(caught.value)
+    with LedgerReader(layout.ledger) as reader:
+        deleted = reader.newest(2, Filter(event="credential.deleted"))[0].seq
+    assert f"at entry {deleted}:" in str(caught.value)
+    fault = verify_ledger(layout.ledger, {}).result.fault
+    assert fault is not None
+    assert (fault.seq, "leaves this entry out" in fault.what) == (deleted, True)
+    # To take the ledger over is no way around it.
+    with pytest.raises(BackupError, match="leaves this entry out"):
+        await asyncio.to_thread(reopen, layout, MASTER_KEY, restored=None, stay_locked=False, step=lambda _: None)
+
+
+async def test_where_the_start_believes_the_index_the_deleted_credential_is_back(
+    layout: DataLayout, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await hide_deletion(layout, tmp_path / "copy")
+    monkeypatch.setattr("mycelos.proxy.ledger.recovery.tail_index_fault", lambda *_: None)
+    found: list[str] = []
+
+    async def look(running: Kept) -> None:
+        found.extend(credential.service for credential in running.vault.list())
+
+    await once(layout, NOWHERE, look)
+    assert found == ["github"]
 
 
 async def test_an_old_ledger_beside_the_newest_vault_is_refused(layout: DataLayout, tmp_path: Path) -> None:

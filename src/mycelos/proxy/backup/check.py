@@ -139,6 +139,7 @@ def _demand_ledger(layout: DataLayout, manifest: Manifest) -> int:
         with LedgerReader(layout.ledger) as reader:
             result = verify(reader.items(), {"the manifest": promised}, verifies, stored=reader.stored_nodes())
             changed = reader.schema_faults()
+            of_index = None if changed else reader.index_fault()
     except LedgerError:
         raise BackupError(detail="The ledger in the backup cannot be read.", next_step=_ANOTHER) from None
     if result.verdict is not Verdict.HOLDS or result.head != promised:
@@ -147,6 +148,8 @@ def _demand_ledger(layout: DataLayout, manifest: Manifest) -> int:
         raise BackupError(
             detail=f"The ledger in the backup has another schema ({', '.join(changed)}).", next_step=_ANOTHER
         )
+    if of_index is not None:
+        raise BackupError(detail=f"The ledger in the backup does not hold: {of_index}.", next_step=_ANOTHER)
     return result.entries
 
 

@@ -5,14 +5,16 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import contextmanager
-from itertools import islice
+from itertools import chain, islice, takewhile
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from mycelos.ledger.entry import EntryError, entry_from_row
-from mycelos.ledger.events import KNOWN, OUTSIDE, SUSPICIOUS
+from mycelos.ledger.events import EVENTS, KNOWN, OUTSIDE, SUSPICIOUS
 from mycelos.ledger.items import interleaved
 from mycelos.ledger.log_filter import EVERYTHING, Filter
 from mycelos.proxy.ledger.database import SELECT, LedgerError, newest_checkpoint, open_for_reading, schema_faults
+from mycelos.proxy.ledger.rare_index import FALLING, RARE, RISING, index_fault
 from mycelos.proxy.ledger.stored_tree import STORED_LEVELS, StoredTree
 
 if TYPE_CHECKING:
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 
     from mycelos.ledger.entry import Entry
     from mycelos.ledger.events import Event
+    from mycelos.ledger.fault import Fault
     from mycelos.ledger.log_filter import CountFilter
     from mycelos.ledger.walk import StoredNodes
 
@@ -154,14 +157,18 @@ class LedgerReader:
         return self._entries(f"{SELECT} WHERE {where} ORDER BY seq LIMIT ?", [seq, *values, _capped(limit)])
 
     def oldest(self, event: Event) -> Entry | None:
-        """The first entry of ``event``, or None."""
-        found = self._entries(f"{SELECT} WHERE event = ? ORDER BY seq LIMIT 1", [event.value])
-        return found[0] if found else None
+        """The first entry of a rare ``event``, or None."""
+        return next(self._rare(event, RISING), None)
 
-    def every(self, events: Iterable[str]) -> list[Entry]:
-        """All entries of rare ``events``, in order."""
-        names: list[object] = [*sorted(events)]
-        return self._entries(f"{SELECT} WHERE event IN ({', '.join('?' * len(names))}) ORDER BY seq", names)
+    def every(self, events: Iterable[str], after: int = -1) -> list[Entry]:
+        """All entries of rare ``events`` behind number ``after``, in order."""
+        found = (takewhile(lambda entry: entry.seq > after, self._rare(event, FALLING)) for event in events)
+        return sorted(chain.from_iterable(found), key=attrgetter("seq"))
+
+    def newest_of(self, events: Iterable[str]) -> Entry | None:
+        """The newest entry of rare ``events``, or None."""
+        found = (islice(self._rare(event, FALLING), 1) for event in events)
+        return max(chain.from_iterable(found), key=attrgetter("seq"), default=None)
 
     @property
     def tree(self) -> StoredTree:
@@ -182,12 +189,16 @@ class LedgerReader:
         found = self.newest(1)
         return found[0].seq if found else -1
 
-    def newest_holding(self, field: str, sources: Sequence[str]) -> Entry | None:
-        """The newest entry of these sources whose details hold ``field``, or None."""
+    def newest_holding(self, field: str) -> Entry | None:
+        """The newest entry whose details hold ``field``, which only rare events may hold; None where there is none."""
         # The name with its quotes and colon: inside a text of the details the quotes are escaped.
-        where = f"WHERE source IN ({', '.join('?' * len(sources))}) AND instr(details, ?) > 0"
-        found = self._entries(f"{SELECT} {where} ORDER BY seq DESC LIMIT 1", [*sources, f'"{field}":'])
-        return found[0] if found else None
+        name = f'"{field}":'
+        found = (
+            islice((entry for entry in self._rare(event, FALLING) if name in entry.details), 1)
+            for event, rule in EVENTS.items()
+            if field in rule.fields
+        )
+        return max(chain.from_iterable(found), key=attrgetter("seq"), default=None)
 
     @contextmanager
     def snapshot(self) -> Iterator[None]:
@@ -257,8 +268,20 @@ class LedgerReader:
             raise LedgerError(message)
 
     def schema_faults(self) -> list[str]:
-        """Tables and triggers that are missing, changed or added."""
+        """Tables, triggers and indexes that are missing, changed or added."""
         return schema_faults(self._connection)
+
+    def index_fault(self) -> Fault | None:
+        """The first entry at which the index and the rows of the same `snapshot` differ, where the schema is ours.
+
+        Raises:
+            LedgerError: the file is damaged there.
+        """
+        try:
+            return index_fault(self._connection)
+        except sqlite3.Error:
+            message = f"{self._path} is damaged: its index cannot be read"
+            raise LedgerError(message) from None
 
     def _plain_rows(self) -> Iterator[Sequence[object]]:
         """Every row. Text is read as text; only where it is none, byte by byte from there on, which takes longer."""
@@ -274,6 +297,22 @@ class LedgerReader:
             yield from islice(self._connection.execute(_ROWS), count, None)
         finally:
             self._connection.text_factory = tolerant
+
+    def _rare(self, event: str, statement: str) -> Iterator[Entry]:
+        """The entries of a rare ``event``: their numbers by the index, and what they say by the log itself."""
+        if event not in RARE:
+            message = f"{event} is not in the index of rare entries"
+            raise ValueError(message)
+        try:
+            for seq, _ in self._connection.execute(statement, (event,)):
+                entry = self.entry(seq)
+                if entry is None or entry.event != event:
+                    message = f"{self._path}: its index has an entry that is not there; run mycelos db audit verify"
+                    raise LedgerError(message)
+                yield entry
+        except sqlite3.Error:
+            message = f"{self._path}: its index cannot be read; run mycelos db audit verify"
+            raise LedgerError(message) from None
 
     def _entries(self, statement: str, values: list[object]) -> list[Entry]:
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -11,12 +12,14 @@ from mycelos.ledger.entry import Draft, Entry, EntryError, Phase, entry_from_row
 from mycelos.ledger.events import Event
 from mycelos.ledger.verify import tail_fault
 from mycelos.proxy.ledger.database import SELECT, LedgerError, newest_checkpoint, open_for_reading
+from mycelos.proxy.ledger.rare_index import tail_index_fault
 from mycelos.wire.identifiers import DEFAULT_TENANT
 
 if TYPE_CHECKING:
-    import sqlite3
     from collections.abc import Callable
     from pathlib import Path
+
+    from mycelos.ledger.fault import Fault
 
 _ALL: Final = 2**62
 TAIL: Final = 1000
@@ -82,10 +85,13 @@ def examine(path: Path, alive: Callable[[], None] | None = None) -> Recovery:
     """Check the tail's links and find intents without an outcome; ``alive`` is called while that goes on.
 
     Raises:
-        LedgerError: a link of the tail is broken, a row that is needed is no entry, or the file cannot be read.
+        LedgerError: a link of the tail is broken, the index has not what the tail has, a row that is needed is no
+            entry, or the file cannot be read.
     """
     connection = open_for_reading(path, alive)
     try:
+        # One state of the log for all that is read.
+        connection.execute("BEGIN")
         head = _check_tail(connection, path)
         return Recovery(head, *_unresolved(connection))
     except EntryError as error:
@@ -102,9 +108,20 @@ def _check_tail(connection: sqlite3.Connection, path: Path) -> Head:
         anchor = entry_from_row(rows.pop(0))
         before = Head(anchor.seq, anchor.leaf_hash)
     fault, head = tail_fault(rows, before)
+    if fault is None:
+        fault = _index_fault(connection, path, [(row[0], row[5]) for row in rows], before.seq + 1)
     if fault is not None:
         raise _unsound(path, f"the ledger does not hold at entry {fault.seq}: {fault.what}")
     return head
+
+
+def _index_fault(connection: sqlite3.Connection, path: Path, rows: list[tuple[int, str]], first: int) -> Fault | None:
+    # What the start asks for next is read by the index: one that leaves out the vault's newest state would let an
+    # older copy of the vault pass.
+    try:
+        return tail_index_fault(connection, rows, first)
+    except sqlite3.Error as error:
+        raise _unsound(path, f"the index of rare entries cannot be read ({type(error).__name__})") from None
 
 
 def _unsound(path: Path, what: str) -> LedgerError:

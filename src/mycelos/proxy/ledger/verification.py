@@ -1,4 +1,4 @@
-"""The ledger as it lies there, verified: its rows and checkpoints in one reading, its schema, the last signed note."""
+"""The ledger as it lies there, verified: its rows and checkpoints in one reading, schema and index, the last note."""
 
 from __future__ import annotations
 
@@ -63,13 +63,17 @@ def verify_ledger(
             )
             faults = reader.schema_faults()
             misplaced = reader.misplaced_checkpoint()
-            is_emptied = last == b"" and newest is not None and was_emptied(reader, newest[0])
+            # With another schema nothing can be said of the index, and nothing be read by it.
+            of_index = None if faults else reader.index_fault()
+            is_emptied = not faults and last == b"" and newest is not None and was_emptied(reader, newest[0])
     except (sqlite3.Error, UnicodeDecodeError):
         message = f"{path} is damaged below its rows; keep it as evidence"
         raise LedgerError(message) from None
     if faults:
         what = "the tables' definitions or their guards were changed"
         result = _broken(result, what, "the schema that the proxy makes", f"changed: {', '.join(faults)}")
+    elif of_index is not None:
+        result = _with_fault(result, of_index)
     elif misplaced is not None:
         what = "a checkpoint is not in its place"
         result = _broken(result, what, f"tile {misplaced >> 8} for {misplaced} entries", "another tile")
@@ -89,7 +93,10 @@ def _size(last: bytes | None) -> int:
 
 
 def _broken(result: Verification, what: str, expected: str, found: str) -> Verification:
+    return _with_fault(result, Fault(max(result.head.seq, 0), what, expected, found))
+
+
+def _with_fault(result: Verification, fault: Fault) -> Verification:
     if result.fault is not None:
         return result
-    fault = Fault(max(result.head.seq, 0), what, expected, found)
-    return replace(result, verdict=Verdict.BROKEN, reason=what, fault=fault)
+    return replace(result, verdict=Verdict.BROKEN, reason=fault.what, fault=fault)

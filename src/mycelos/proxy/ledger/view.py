@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from mycelos.ledger.entry import Entry
+    from mycelos.ledger.events import Event
     from mycelos.ledger.log_filter import CountFilter
     from mycelos.ledger.merkle import Lookup
     from mycelos.wire.audit import AuditSummary
@@ -47,6 +48,10 @@ class LedgerView:
     async def entry(self, seq: int) -> Entry | None:
         """The entry at ``seq``, or None."""
         return await asyncio.to_thread(self._with_reader, lambda reader: reader.entry(seq))
+
+    async def newest_of(self, *events: Event) -> Entry | None:
+        """The newest entry of rare ``events``, or None."""
+        return await asyncio.to_thread(self._with_reader, lambda reader: reader.newest_of(events))
 
     async def summary(self, wanted: CountFilter) -> AuditSummary:
         """Counts of the entries that ``wanted`` describes; its ``since`` must be there."""

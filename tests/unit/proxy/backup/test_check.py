@@ -11,6 +11,7 @@ from schema_mutations import MUTATIONS, mutate
 from mycelos.configuration.layout import DataLayout
 from mycelos.ledger.chain import computed_hash
 from mycelos.ledger.entry import COLUMNS, entry_from_row
+from mycelos.prove.ledger_copy import forge_index
 from mycelos.proxy.backup import check as checking
 from mycelos.proxy.backup import create as creating
 from mycelos.proxy.backup.check import check, unpack
@@ -127,6 +128,11 @@ def test_a_gateway_that_would_act_by_itself_is_refused(world, place):
 def test_a_ledger_without_its_guards_is_refused(world, place):
     change(world.layout.ledger, "DROP TRIGGER audit_events_no_delete")
     refused(world, place, "another schema")
+
+
+def test_an_index_that_leaves_an_entry_out_is_refused(world, place):
+    forge_index(world.layout.ledger, where="event <> 'ledger.checkpoint'")
+    refused(world, place, "does not hold: entry 0: the index of rare entries leaves this entry out")
 
 
 def test_an_entry_that_was_edited_is_refused(world, place):

@@ -9,6 +9,8 @@ from backup_world import quiet
 from mycelos.proxy.backup import snapshot
 from mycelos.proxy.backup.errors import BackupError
 from mycelos.proxy.backup.snapshot import describe, open_read_only, take_snapshots
+from mycelos.proxy.ledger.database import schema_faults
+from mycelos.proxy.ledger.rare_index import index_fault
 
 
 def rows(path, statement):
@@ -24,6 +26,8 @@ def test_the_copies_are_whole_databases_that_stand_alone(world, tmp_path):
         assert path.stat().st_mode & 0o777 == 0o600
         assert not path.with_name(f"{path.name}-wal").exists()
         assert rows(path, "PRAGMA quick_check") == [("ok",)]
+    with open_read_only(copies["ledger.sqlite"]) as ledger:
+        assert (schema_faults(ledger), index_fault(ledger)) == ([], None)
     assert rows(copies["vault.sqlite"], "SELECT service FROM credentials ORDER BY 1") == [("github",), ("slack",)]
     assert rows(copies["gateway.sqlite"], "SELECT title FROM chats") == [("about moss",)]
     assert {name for name, done in told if done == 1} == set(copies)

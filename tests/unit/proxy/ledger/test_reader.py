@@ -8,6 +8,7 @@ import pytest
 from mycelos.ledger.events import Event
 from mycelos.ledger.log_filter import Filter
 from mycelos.ledger.verify import verify
+from mycelos.prove.ledger_copy import forge_index
 from mycelos.proxy.ledger.database import LedgerError
 from mycelos.proxy.ledger.reader import LedgerReader
 
@@ -124,12 +125,75 @@ async def test_a_tree_that_makes_searches_miss_rows_is_noticed(recorder, path):
             verify(bent.rows(), {}, None)
 
 
-async def test_the_newest_entry_that_holds_a_field_is_found_by_its_source(recorder, path):
-    for generation in (1, 2):
-        await recorder.fact(Event.PROXY_STARTED, details={"vault_generation": generation, "vault_digest": "ab"})
-    # A text that looks like the field, and an entry without it.
+async def test_the_newest_entry_that_holds_a_field_is_found(recorder, path):
+    about = {"vault_digest": "ab"}
+    await recorder.fact(Event.CREDENTIAL_STORED, details={"vault_generation": 2, **about})
+    await recorder.fact(Event.PROXY_STARTED, details={"vault_generation": 1, **about})
+    # A text that looks like the field, and entries without it.
     await recorder.fact(Event.PROXY_STARTED, reason='"vault_digest":', details={"version": '"vault_digest":'})
+    await recorder.fact(Event.PROXY_HTTP_REQUEST)
     with LedgerReader(path) as reader:
-        assert reader.newest_holding("vault_digest", ("proxy", "operator")).seq == 1
-        assert reader.newest_holding("vault_digest", ("operator",)) is None
-        assert reader.newest_holding("port", ("proxy",)) is None
+        assert reader.newest_holding("vault_digest").seq == 1
+        # Where others may hold it too, the index knows nothing of them.
+        with pytest.raises(ValueError, match="not in the index"):
+            reader.newest_holding("port")
+
+
+async def test_rare_entries_are_found_without_a_walk_over_the_others(recorder, path):
+    for event in (Event.LEDGER_CHECKPOINT, Event.LOCKDOWN_SET, Event.PROXY_HTTP_REQUEST, Event.LOCKDOWN_LIFTED) * 2:
+        await recorder.fact(event)
+    lockdown = (Event.LOCKDOWN_SET, Event.LOCKDOWN_LIFTED)
+    with LedgerReader(path) as reader:
+        walked = []
+        reader._connection.set_trace_callback(walked.append)
+        assert reader.oldest(Event.LEDGER_CHECKPOINT).seq == 0
+        assert reader.newest_of(lockdown).seq == 7
+        assert reader.newest_of([Event.KEY_ROTATED]) is reader.oldest(Event.KEY_ROTATED) is None
+        assert [entry.seq for entry in reader.every(lockdown)] == [1, 3, 5, 7]
+        assert [entry.seq for entry in reader.every(lockdown, 3)] == [5, 7]
+        reader.newest_holding("vault_digest")
+        reader._connection.set_trace_callback(None)
+        plans = [
+            [row[3] for row in reader._connection.execute(f"EXPLAIN QUERY PLAN {statement}")] for statement in walked
+        ]
+        assert len(plans) > 20
+        for plan in plans:
+            assert plan in (
+                ["SEARCH audit_events USING COVERING INDEX audit_events_rare (event=?)"],
+                ["SEARCH audit_events USING INTEGER PRIMARY KEY (rowid=?)"],
+            )
+        for read in (reader.oldest, lambda event: reader.every([event]), lambda event: reader.newest_of([event])):
+            with pytest.raises(ValueError, match=r"proxy\.http_request is not in the index"):
+                read(Event.PROXY_HTTP_REQUEST)
+
+
+async def test_without_the_index_nothing_is_walked_instead(recorder, path):
+    await recorder.fact(Event.LEDGER_CHECKPOINT)
+    await recorder.close()
+    intruder = sqlite3.connect(path, isolation_level=None)
+    intruder.execute("DROP INDEX audit_events_rare")
+    intruder.close()
+    with LedgerReader(path) as reader:
+        with pytest.raises(LedgerError, match="audit verify"):
+            reader.oldest(Event.LEDGER_CHECKPOINT)
+        with pytest.raises(LedgerError, match="its index cannot be read"):
+            reader.index_fault()
+
+
+async def test_an_index_that_lies_hides_nothing_from_a_filter_and_renames_nothing(recorder, path):
+    for event in (Event.LEDGER_CHECKPOINT, Event.LOCKDOWN_SET, Event.PROXY_HTTP_REQUEST):
+        await recorder.fact(event)
+    await recorder.close()
+    # It has the lockdown as another event, and the checkpoint not at all.
+    forge_index(path, "CASE event WHEN 'lockdown.set' THEN 'key.rotated' ELSE '' END")
+    with LedgerReader(path) as reader:
+        assert reader.schema_faults() == []
+        assert reader.oldest(Event.LEDGER_CHECKPOINT) is None
+        with pytest.raises(LedgerError, match="an entry that is not there"):
+            reader.every([Event.KEY_ROTATED])
+        assert reader.entry(1).event == Event.LOCKDOWN_SET
+        for event in (Event.LEDGER_CHECKPOINT, Event.LOCKDOWN_SET):
+            assert [found.event for found in reader.newest(9, Filter(event=event))] == [event]
+            assert [found.event for found in reader.after(-1, 9, Filter(event=event))] == [event]
+            assert reader.count(Filter(event=event)) == 1
+        assert reader.newest(9, Filter(suspicious=True))[0].event == Event.LOCKDOWN_SET

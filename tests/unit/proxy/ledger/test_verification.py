@@ -120,9 +120,9 @@ async def test_a_newest_checkpoint_that_is_gone_shows_by_the_file_beside_the_dat
 
 async def test_a_schema_of_another_version_is_a_fault(signing, path):
     connection = sqlite3.connect(path, isolation_level=None)
-    connection.execute("PRAGMA user_version = 3")
+    connection.execute("PRAGMA user_version = 4")
     connection.close()
-    assert verify_ledger(path, remembered(signing)).result.fault.found == "changed: version 3"
+    assert verify_ledger(path, remembered(signing)).result.fault.found == "changed: version 4"
 
 
 @pytest.mark.parametrize(
