@@ -13,8 +13,9 @@ from mycelos.ledger.entry import EntryError, entry_from_row
 from mycelos.ledger.events import EVENTS, KNOWN, OUTSIDE, SUSPICIOUS
 from mycelos.ledger.items import interleaved
 from mycelos.ledger.log_filter import EVERYTHING, Filter
-from mycelos.proxy.ledger.database import SELECT, LedgerError, newest_checkpoint, open_for_reading, schema_faults
+from mycelos.proxy.ledger.database import SELECT, LedgerError, newest_checkpoint, open_for_reading
 from mycelos.proxy.ledger.rare_index import FALLING, RARE, RISING, index_fault
+from mycelos.proxy.ledger.schema import schema_faults
 from mycelos.proxy.ledger.stored_tree import STORED_LEVELS, StoredTree
 
 if TYPE_CHECKING:

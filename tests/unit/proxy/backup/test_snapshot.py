@@ -9,8 +9,8 @@ from backup_world import quiet
 from mycelos.proxy.backup import snapshot
 from mycelos.proxy.backup.errors import BackupError
 from mycelos.proxy.backup.snapshot import describe, open_read_only, take_snapshots
-from mycelos.proxy.ledger.database import schema_faults
 from mycelos.proxy.ledger.rare_index import index_fault
+from mycelos.proxy.ledger.schema import schema_faults
 
 
 def rows(path, statement):

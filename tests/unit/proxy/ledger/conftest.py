@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import sqlite3
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from ledger_rows import row
 
 from mycelos.configuration.layout import DataLayout
 from mycelos.proxy.ledger.clock import Moment
+from mycelos.proxy.ledger.database import INSERT, open_for_writing
 from mycelos.proxy.ledger.recorder import Recorder
 
 
@@ -43,3 +46,19 @@ async def recorder(path: Path, clock: FakeClock, anyio_backend: str) -> AsyncIte
         yield recorder
     finally:
         await recorder.close()
+
+
+@pytest.fixture
+def writer(path: Path) -> Iterator[sqlite3.Connection]:
+    connection = open_for_writing(path)
+    yield connection
+    connection.close()
+
+
+@pytest.fixture
+def intruder(path: Path, writer: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
+    """A connection as anybody makes one who may write to the file: without our authorizer."""
+    writer.execute(INSERT, row(0))
+    connection = sqlite3.connect(path, isolation_level=None)
+    yield connection
+    connection.close()

@@ -11,9 +11,9 @@ from mycelos.ledger.entry import Phase, make_draft
 from mycelos.ledger.events import ANCHORED, EVENTS, Event, Source
 from mycelos.ledger.log_keys import KEY_EVENTS
 from mycelos.prove.ledger_copy import forge_index
-from mycelos.proxy.ledger.database import SCHEMA_VERSION
 from mycelos.proxy.ledger.precedence import comes_first
 from mycelos.proxy.ledger.rare_index import INDEX, RARE, index_fault, tail_index_fault
+from mycelos.proxy.ledger.schema import SCHEMA_VERSION
 
 pytestmark = pytest.mark.anyio
 

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import sqlite3
 
 import pytest
 from ledger_keys import ledger_keys
 
 from mycelos.ledger.events import Event
+from mycelos.ledger.query import EventQuery
 from mycelos.ledger.verify import RememberedNote, Verdict
+from mycelos.prove.ledger_copy import forge_index, unguarded
 from mycelos.proxy.ledger.database import LedgerError
-from mycelos.proxy.ledger.last_signed import file_of
+from mycelos.proxy.ledger.last_signed import BLOCK, file_of
 from mycelos.proxy.ledger.recorder import Recorder
 from mycelos.proxy.ledger.verification import verify_ledger
 
@@ -116,6 +119,31 @@ async def test_a_newest_checkpoint_that_is_gone_shows_by_the_file_beside_the_dat
         assert fault.what == "the newest checkpoint is gone from the database"
         assert fault.expected.startswith("one of 602 entries")
     connection.close()
+
+
+async def test_an_index_that_leaves_an_entry_out_is_a_fault_there_behind_any_other(signing, path):
+    evidence = remembered(signing)
+    forge_index(path, where="event = 'ledger.checkpoint'")
+    found = await signing.verify(evidence)
+    assert (found.verdict, found.reason) == (Verdict.BROKEN, "the index of rare entries leaves this entry out")
+    assert (found.fault.seq, found.fault.expected) == (601, "proxy.started at 601")
+    # That is on record, where a search walks the rows.
+    assert [
+        json.loads(entry.details)["seq"] for entry in await signing.events(EventQuery(event=Event.LEDGER_VERIFY_FAILED))
+    ] == [601]
+    with unguarded(path) as connection:
+        connection.execute("UPDATE audit_events SET outcome = 'x' WHERE seq = 7")
+    assert verify_ledger(path, evidence).result.fault.seq == 7
+
+
+async def test_where_the_index_is_gone_the_schema_is_what_was_changed(signing, path):
+    evidence = remembered(signing)
+    await signing.close()
+    file_of(path).write_bytes(b"\0" * BLOCK)
+    connection = sqlite3.connect(path, isolation_level=None)
+    connection.execute("DROP INDEX audit_events_rare")
+    connection.close()
+    assert verify_ledger(path, evidence).result.fault.found == "changed: audit_events_rare"
 
 
 async def test_a_schema_of_another_version_is_a_fault(signing, path):
