@@ -22,7 +22,9 @@ RARE: Final = KEY_EVENTS | {event.value for event in (*ANCHORED, Event.INTENT_UN
 """What a start asks for, wherever it stands. All of it is said by the operator or by the proxy itself, and nothing that
 a gateway or a stranger can do makes more of it than a start's `intent.unresolved`, whose number has a limit."""
 
-_IS_RARE: Final = f"event IN ({', '.join(repr(name) for name in sorted(RARE))})"
+_NAMES: Final = [f"'{name}'" for name in sorted(RARE)]
+# Not IN, for which SQLite makes a table of the names anew in each statement that inserts: 6 µs, and this 0.5 at most.
+_IS_RARE: Final = f"({' OR '.join(f'event = {name}' for name in _NAMES)})"
 
 INDEX: Final = f"CREATE INDEX audit_events_rare ON audit_events (event) WHERE {_IS_RARE}"
 """Its list is a part of the schema: a change of `RARE` is a change of `SCHEMA_VERSION`."""
@@ -33,7 +35,7 @@ RISING: Final = f"{_BY_INDEX} ORDER BY seq"
 """Number and event of each entry of one rare event. Without the index it is an error, never a walk over the log."""
 FALLING: Final = f"{_BY_INDEX} ORDER BY seq DESC"
 """The same from the newest back."""
-_IN_ROWS: Final = f"SELECT seq, event FROM audit_events NOT INDEXED WHERE {_IS_RARE}"  # noqa: S608 - names from code
+_IN_ROWS: Final = f"SELECT seq, event FROM audit_events NOT INDEXED WHERE event IN ({', '.join(_NAMES)})"  # noqa: S608 - names from code
 
 _FIRST: Final = -(2**63)
 """The least number that a row can have."""
