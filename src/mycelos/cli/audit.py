@@ -1,40 +1,35 @@
-"""`mycelos db audit`: look at the ledger and export it, whether the system runs or not. Read-only."""
+"""`mycelos db audit`: look at the ledger, whether the system runs or not. Read-only."""
 
 from __future__ import annotations
 
 import difflib
-import errno
 import json
 import os
 import sys
 import time
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, BinaryIO, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import msgspec
 from cyclopts import App, Parameter
 
-from mycelos.cli.audit_proof import checkpoint, proof, with_next_step
-from mycelos.cli.audit_record import record_export
+from mycelos.cli.audit_export import export
+from mycelos.cli.audit_proof import checkpoint, proof
 from mycelos.cli.audit_table import show_entries
 from mycelos.cli.audit_verify import verify_log
 from mycelos.cli.data_directory import layout_of
 from mycelos.cli.output import ExitCode, complain, fail, say
-from mycelos.ledger.canonical import CanonicalError
-from mycelos.ledger.entry import EntryError, entry_from_row
+from mycelos.ledger.entry import EntryError
 from mycelos.ledger.events import EVENTS_AND_AREAS
-from mycelos.ledger.export import to_checkpoint_line, to_line
 from mycelos.ledger.log_filter import Filter
 from mycelos.ledger.query import SOURCES
-from mycelos.ledger.signed_note import NoteError
 from mycelos.ledger.since import SinceError, parse_since
 from mycelos.proxy.ledger.database import LedgerError
 from mycelos.proxy.ledger.reader import READ_LIMIT, LedgerReader
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from mycelos.ledger.entry import Entry
 
@@ -45,15 +40,10 @@ OF_EACH_EVENT: Final = 10
 
 """Seconds between two looks of ``--follow``."""
 
-_NEXT_STEPS: Final = {
-    errno.EEXIST: "name one that is not there yet, or move that one away",
-    errno.ENOENT: "make its folder first",
-    errno.ENOSPC: "make room on that disk",
-}
-
 app = App(name="audit", help="Look at the ledger of everything that crossed the proxy, and verify it.")
 app.command(verify_log, name="verify")
 app.command(checkpoint)
+app.command(export)
 app.command(proof)
 
 
@@ -122,49 +112,6 @@ def show(
     except (LedgerError, EntryError) as error:
         return fail(str(error))
     return ExitCode.DONE
-
-
-@app.command
-def export(
-    *,
-    output: Annotated[Path | None, Parameter(help="A new file, mode 0600; standard output where absent.")] = None,
-) -> int:
-    """Write every entry and checkpoint, one JSON object a line; `verify --export` reads it back.
-
-    That it is written is put on record first.
-
-    Example: mycelos db audit export --output ledger.jsonl
-    """
-    layout = layout_of(os.environ)
-    try:
-        with LedgerReader(layout.ledger) as reader, _open_output(output) as stream:
-            record_export(layout, reader, "standard output" if output is None else output.name)
-            with reader.snapshot():
-                stream.writelines(_lines(reader))
-            stream.flush()
-    except (LedgerError, EntryError, CanonicalError, NoteError) as error:
-        return fail(with_next_step(str(error)))
-    except OSError as error:
-        number = error.errno or 0
-        step = _NEXT_STEPS.get(number, "name another file with --output")
-        return fail(f"{output or 'standard output'} cannot be written: {os.strerror(number)}; {step}")
-    return ExitCode.DONE
-
-
-def _lines(reader: LedgerReader) -> Iterator[bytes]:
-    for item in reader.items():
-        line = to_checkpoint_line(item) if isinstance(item, bytes) else to_line(entry_from_row(item))
-        yield line + b"\n"
-
-
-@contextmanager
-def _open_output(output: Path | None) -> Iterator[BinaryIO]:
-    if output is None:
-        yield sys.stdout.buffer
-        return
-    descriptor = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    with os.fdopen(descriptor, "wb") as stream:
-        yield stream
 
 
 def _newest(reader: LedgerReader, limit: int, wanted: Filter) -> tuple[list[Entry], list[str]]:

@@ -9,6 +9,8 @@ import errno
 import os
 import stat
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, Final
 
@@ -89,4 +91,37 @@ def replace_plain_file(path: Path, data: bytes) -> None:
         Path(name).replace(path)
     except BaseException:
         Path(name).unlink(missing_ok=True)
+        raise
+
+
+@contextmanager
+def new_plain_file(path: Path) -> Iterator[BinaryIO]:
+    """What is written in the block becomes the file at ``path``, mode 0600, where the block ends well.
+
+    Otherwise nothing of it is left; a crash leaves at most a file of another name beside it.
+
+    Raises:
+        FileExistsError: something is there, which stays as it is.
+        OSError: the system refuses.
+    """
+    if os.path.lexists(path):
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path))
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".partial")
+    try:
+        with os.fdopen(descriptor, "wb") as stream:
+            yield stream
+            stream.flush()
+            os.fsync(stream.fileno())
+        _name(Path(name), path)
+    finally:
+        Path(name).unlink(missing_ok=True)
+
+
+def _name(draft: Path, path: Path) -> None:
+    # Whoever makes it has it. A link would never replace either, but not every file system has them.
+    os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+    try:
+        draft.replace(path)
+    except BaseException:
+        path.unlink(missing_ok=True)
         raise

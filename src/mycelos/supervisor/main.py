@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import socket
 from collections.abc import Callable, Mapping
@@ -35,6 +36,11 @@ from mycelos.supervisor.state import (
 from mycelos.supervisor.supervise import Supervisor
 
 _PR_SET_DUMPABLE: Final = 4
+_NEXT_STEPS: Final = {
+    errno.EROFS: "mount it so that it can be written, or name another data folder: --data-dir",
+    errno.ENOSPC: "make room on that disk",
+    errno.EEXIST: "something else lies there; move it away",
+}
 
 
 def serve(environ: Mapping[str, str], announce: Callable[[SupervisorState], None], log_file: Path | None = None) -> int:
@@ -101,8 +107,10 @@ def _make_folders(layout: DataLayout) -> None:
         try:
             folder.mkdir(mode=0o700, exist_ok=True)
             folder.chmod(0o700)
-        except OSError:
-            message = f"cannot make {folder} a folder of mode 0700; check who owns {layout.root}"
+        except OSError as error:
+            number = error.errno or errno.EIO
+            step = _NEXT_STEPS.get(number, f"check who owns {layout.root}")
+            message = f"cannot make {folder} a folder of mode 0700: {os.strerror(number)}; {step}"
             raise ServeRefusedError(message, 1) from None
 
 

@@ -185,27 +185,12 @@ async def test_follow_with_a_filter_walks_over_nothing_twice(ledger, capsys, mon
     assert starts == [4, 5, 6]
 
 
-async def test_an_export_never_overwrites_a_file(ledger, tmp_path, capsys):
-    target = tmp_path / "mine"
-    target.write_text("precious")
-    assert call(ledger, "export", "--output", str(target)) == 1
-    assert target.read_text() == "precious"
-    assert "File exists; name one that is not there yet" in capsys.readouterr().err
-    assert call(ledger, "export", "--output", str(tmp_path / "nodir" / "x")) == 1
-    assert "No such file or directory; make its folder first" in capsys.readouterr().err
-
-
 @pytest.mark.parametrize("time", ["0001-01-01T00:00:00+23:59", "9999-12-31T23:59:59-23:59"])
 async def test_a_time_without_a_date_in_utc_is_wrong_usage(ledger, capsys, time):
     assert call(ledger, "--since", time) == 2
     assert capsys.readouterr().err.startswith("mycelos: --since: ")
     assert call(ledger, "--since", "0999-01-01T00:00:00Z", "--json") == 0
     assert len(events(capsys.readouterr().out)) == 5
-
-
-async def test_an_export_goes_to_standard_output(ledger, capfdbinary):
-    assert call(ledger, "export") == 0
-    assert len(capfdbinary.readouterr().out.splitlines()) == 7
 
 
 @pytest.mark.parametrize(

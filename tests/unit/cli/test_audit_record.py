@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import errno
 import json
+import sqlite3
 from typing import Any
 
 import pytest
@@ -11,6 +13,7 @@ from mycelos.ledger.events import Event
 from mycelos.proxy.ledger.database import LedgerError
 from mycelos.proxy.ledger.reader import LedgerReader
 from mycelos.proxy.ledger.recorder import Recorder
+from mycelos.proxy.ledger.refusals import UnsignedLimitError
 from mycelos.wire.problems import ProblemCode, Refusal
 
 
@@ -46,18 +49,34 @@ def test_a_running_proxy_records_it(operator_system: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "error", [OSError(30, "Read-only file system"), LedgerError("the ledger does not hold"),
-              Refusal(ProblemCode.AUDIT_UNAVAILABLE, "the disk is full", "Make room.")],
+    ("error", "said"),
+    [(OSError(errno.EROFS, "", "/there"), "/there cannot be written: Read-only file system; mount it so that it can"),
+     (PermissionError(errno.EACCES, "", "/there"), "/there cannot be written: Permission denied; run as the owner of"),
+     (OSError(errno.EIO, ""), "ledger.sqlite cannot be written: Input/output error; see: mycelos doctor"),
+     (sqlite3.OperationalError("readonly"), "ledger.sqlite cannot be written (OperationalError); see: mycelos doctor"),
+     (LedgerError("the ledger does not hold"), "the ledger does not hold"),
+     (Refusal(ProblemCode.AUDIT_UNAVAILABLE, "the disk is full", "Make room."), "the disk is full")],
 )  # fmt: skip
-def test_where_nothing_can_be_written_it_says_so_and_goes_on(
-    ledger: Any, capsys: Any, monkeypatch: pytest.MonkeyPatch, error: Exception
+def test_where_nothing_can_be_written_it_says_why_and_goes_on(
+    ledger: Any, capsys: Any, monkeypatch: pytest.MonkeyPatch, error: Exception, said: str
 ) -> None:
     def refuse(*_: Any) -> None:
         raise error
 
     monkeypatch.setattr(audit_record, "record_while_stopped", refuse)
     export(ledger)
-    assert "this export is not on record" in capsys.readouterr().err
+    printed = capsys.readouterr().err
+    assert printed.startswith("mycelos: this export is not on record: ")
+    assert said in printed
+    assert len(entries(ledger)) == 1
+
+
+def test_a_sound_ledger_that_takes_no_more_before_a_start_is_no_reason_to_go_on(
+    ledger: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mycelos.proxy.ledger.writer.LIMIT", 1)
+    with pytest.raises(UnsignedLimitError):
+        export(ledger)
     assert len(entries(ledger)) == 1
 
 

@@ -55,6 +55,16 @@ def test_a_backup_of_a_stopped_system_is_made_and_on_record(mycelos, world):
     assert entry["details"]["file_label"] == "made.age"
 
 
+def test_a_backup_that_cannot_be_recorded_before_a_start_is_not_made(mycelos, world, monkeypatch):
+    monkeypatch.setattr("mycelos.proxy.ledger.writer.LIMIT", 0)
+    before, target = newest(world), world.folder / "made.age"
+    code, _, err = mycelos("backup", "create", "--recipient", str(world.identity.to_public()), "--output", str(target))
+    assert code == 1
+    assert "may wait for a start that signs them. Start the system once" in err
+    assert not [path for path in world.folder.iterdir() if path.name.startswith((".made", "made"))]
+    assert newest(world) == before
+
+
 def test_a_backup_of_a_running_system_is_recorded_by_it(mycelos, operator_system, tmp_path):
     operator_system.client.create_link()
     recipient = str(Identity.generate().to_public())

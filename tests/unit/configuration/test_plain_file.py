@@ -6,7 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from mycelos.configuration.plain_file import demand_plain_beside, open_plain_file, read_plain_file, replace_plain_file
+from mycelos.configuration.plain_file import (
+    demand_plain_beside,
+    new_plain_file,
+    open_plain_file,
+    read_plain_file,
+    replace_plain_file,
+)
 
 
 def make_odd(kind: str, path: Path) -> None:
@@ -115,3 +121,43 @@ def test_what_is_no_file_beside_a_database_is_named(tmp_path: Path, kind: str) -
     with pytest.raises(OSError, match="not a regular file") as caught:
         demand_plain_beside(database)
     assert caught.value.filename == str(beside)
+
+
+def test_a_new_file_has_its_name_once_it_is_whole(tmp_path: Path) -> None:
+    path = tmp_path / ("n" * 255)
+    with new_plain_file(path) as stream:
+        stream.write(b"all of it")
+        assert not path.exists()
+    assert path.read_bytes() == b"all of it"
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, OSError, ValueError])
+def test_of_a_new_file_that_was_not_finished_nothing_is_left(tmp_path: Path, error: type[BaseException]) -> None:
+    with pytest.raises(error), new_plain_file(tmp_path / "file") as stream:
+        stream.write(b"a part")
+        stream.flush()
+        raise error
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("when", ["before", "meanwhile"])
+def test_a_new_file_never_replaces_one(tmp_path: Path, when: str) -> None:
+    path = tmp_path / "file"
+    if when == "before":
+        path.symlink_to("nowhere")
+    with pytest.raises(FileExistsError), new_plain_file(path):
+        path.symlink_to("nowhere")
+    assert path.is_symlink()
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_new_file_that_cannot_be_named_leaves_no_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(Path, "replace", refuse)
+    with pytest.raises(OSError, match="Input/output"), new_plain_file(tmp_path / "file") as stream:
+        stream.write(b"all of it")
+    assert list(tmp_path.iterdir()) == []

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import socket
@@ -10,6 +11,8 @@ import sys
 import pytest
 
 from mycelos.configuration.layout import DataLayout
+from mycelos.supervisor import main
+from mycelos.supervisor.checks import ServeRefusedError
 
 TOKEN = "a" * 43
 
@@ -106,7 +109,24 @@ def test_a_folder_that_cannot_be_made_is_refused(serve, layout):
     layout.run.write_text("a file stands where the folder should be")
     done = serve()
     assert done.returncode == 1
-    assert f"cannot make {layout.run}" in done.stdout
+    assert f"cannot make {layout.run} a folder of mode 0700: File exists; something else lies there" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("number", "said"),
+    [
+        (errno.EROFS, "Read-only file system; mount it so that it can be written"),
+        (errno.ENOSPC, "No space left on device; make room on that disk"),
+        (errno.EACCES, "Permission denied; check who owns"),
+    ],
+)
+def test_why_a_folder_cannot_be_made_is_said(layout, monkeypatch, number, said):
+    def refuse(*_args, **_named):
+        raise OSError(number, "")
+
+    monkeypatch.setattr("mycelos.supervisor.main.Path.chmod", refuse)
+    with pytest.raises(ServeRefusedError, match=said):
+        main._make_folders(layout)
 
 
 @pytest.mark.parametrize("missing", ["proxy_token", "master_key"])

@@ -18,7 +18,7 @@ from mycelos.proxy.ledger.keys import LedgerKeys, origin_of
 from mycelos.proxy.ledger.limits import LimitedError
 from mycelos.proxy.ledger.queue import Append, QueueFullError
 from mycelos.proxy.ledger.recovery import Recovery, examine
-from mycelos.proxy.ledger.refusals import invalid, not_claimable, too_large, unavailable
+from mycelos.proxy.ledger.refusals import invalid, not_claimable, refusal_of, unavailable
 from mycelos.proxy.ledger.signed_end import demand_signed_end, demand_unused
 from mycelos.proxy.ledger.verification import verify_ledger
 from mycelos.proxy.ledger.view import LedgerView
@@ -373,12 +373,10 @@ def _answer(results: Results) -> None:
         future = append.waiter
         if not isinstance(future, asyncio.Future) or future.done():
             continue
-        if isinstance(result, WriteError):
-            future.set_exception(unavailable(str(result)))
-        elif isinstance(result, EntryError):
-            future.set_exception(too_large(str(result)))
-        else:
+        if isinstance(result, list):
             future.set_result(Receipt.of(result[0], append.drafts[0].event))
+        else:
+            future.set_exception(refusal_of(result))
 
 
 def _look_at(future: asyncio.Future[Receipt]) -> None:

@@ -2,7 +2,27 @@
 
 from __future__ import annotations
 
+from mycelos.ledger.entry import EntryError
+from mycelos.proxy.ledger.writer import NoRoomError, WriteError
 from mycelos.wire.problems import ProblemCode, Refusal
+
+
+class UnsignedLimitError(Refusal):
+    """Nothing more can be written without the vault's key. The log is sound, and a start that has the key signs it."""
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(
+            ProblemCode.AUDIT_UNAVAILABLE,
+            f"Nothing is done that cannot be recorded: {detail}",
+            "Start the system once, which signs them: mycelos serve - then try again.",
+        )
+
+
+def refusal_of(error: WriteError | EntryError) -> Refusal:
+    """Why an append was not written."""
+    if isinstance(error, NoRoomError):
+        return UnsignedLimitError(str(error))
+    return unavailable(str(error)) if isinstance(error, WriteError) else too_large(str(error))
 
 
 def unavailable(detail: str) -> Refusal:

@@ -19,6 +19,7 @@ from mycelos.ledger.checkpoint import Checkpoint
 from mycelos.ledger.entry import EntryError, Phase, make_draft
 from mycelos.ledger.events import Event
 from mycelos.ledger.merkle import Frontier
+from mycelos.ledger.unsigned import LIMIT
 from mycelos.proxy.ledger.clock import Moment, last_moment, read_clock, step_between
 from mycelos.proxy.ledger.database import (
     BUSY_TIMEOUT,
@@ -64,6 +65,10 @@ _LAST_LIFE: Final = "SELECT epoch, at FROM audit_events ORDER BY seq DESC LIMIT 
 
 class WriteError(Exception):
     """The group is not on disk. The text says why, for a person; nothing of it may be taken as done."""
+
+
+class NoRoomError(WriteError):
+    """With the group more would stand there without a signature than any start takes up."""
 
 
 Result = list["Entry"] | WriteError | EntryError
@@ -209,6 +214,8 @@ class LedgerWriter:
                 entries += sealed
                 results.append((append, sealed))
         if entries:
+            if self._signer is None:
+                _demand_room(connection, head)
             begin(connection, patience)
             self._commit(connection, entries, head)
             self._log_pages += _GROUP_PAGES + sum([append.weight for append in group]) // PAGE
@@ -220,6 +227,8 @@ class LedgerWriter:
         self._disconnect()
         self._quick_groups = 0
         refusal = WriteError(f"the ledger cannot be written: {_plain(error)}")
+        if isinstance(error, NoRoomError):
+            refusal = error
         return [(append, refusal) for append in group]
 
     def _copy_back(self) -> None:
@@ -301,6 +310,18 @@ def _sealed(drafts: tuple[Draft, ...], head: Head, epoch: int, at: str, mono: in
         head = Head(entry.seq, entry.leaf_hash)
         sealed.append(entry)
     return sealed, head
+
+
+def _demand_room(connection: sqlite3.Connection, head: Head) -> None:
+    """Without a key the log may not grow past what `mycelos.ledger.unsigned` lets a start take up.
+
+    Raises:
+        NoRoomError: up to ``head`` it would.
+    """
+    newest = newest_checkpoint(connection)
+    if head.seq + 1 - (0 if newest is None else newest[0]) > LIMIT:
+        message = f"{LIMIT:,} entries of the ledger at most may wait for a start that signs them"
+        raise NoRoomError(message)
 
 
 def _plain(error: Exception) -> str:

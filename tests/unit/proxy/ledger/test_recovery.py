@@ -6,6 +6,7 @@ import sqlite3
 from contextlib import closing
 
 import pytest
+from ledger_keys import ledger_keys
 
 from mycelos.ledger.events import Event
 from mycelos.ledger.query import EventQuery
@@ -123,7 +124,7 @@ async def test_a_row_that_is_no_entry_is_a_ledger_that_does_not_hold(recorder, p
 
 async def test_while_a_long_life_is_read_it_shows(path):
     signs = []
-    recorder = await Recorder.open(path)
+    recorder = await Recorder.open(path, keys=ledger_keys)
     await asyncio.gather(*(recorder.intent(Event.PROXY_HTTP_REQUEST) for _ in range(2000)))
     await recorder.close()
     examine(path, lambda: signs.append(1))

@@ -20,7 +20,9 @@ from mycelos.ledger.unsigned import LIMIT
 from mycelos.proxy.ledger.database import INSERT, LedgerError
 from mycelos.proxy.ledger.last_signed import LastSigned, file_of
 from mycelos.proxy.ledger.recorder import Recorder
+from mycelos.proxy.ledger.refusals import UnsignedLimitError
 from mycelos.proxy.ledger.signed_end import demand_signed_end, demand_unused
+from mycelos.wire.identifiers import DEFAULT_TENANT
 
 pytestmark = pytest.mark.anyio
 
@@ -231,15 +233,55 @@ async def test_entries_that_need_no_signature_are_few(signed, path, clock):
     recorder = await Recorder.open(path, clock)
     for at in range(0, LIMIT, 200):
         await asyncio.gather(*(recorder.fact(Event.AUDIT_EXPORTED) for _ in range(at, at + 200)))
-    await recorder.close()
-    assert demand_signed_end(path) is not None
-    recorder = await Recorder.open(path, clock)
-    await recorder.fact(Event.AUDIT_EXPORTED)
     head = recorder.head
     await recorder.close()
-    append_forged(path, head, Event.PROXY_HTTP_REQUEST)
-    with pytest.raises(LedgerError, match="an entry that no checkpoint covers"):
+    assert demand_signed_end(path) is not None
+    append_forged(path, head, Event.AUDIT_EXPORTED)
+    with pytest.raises(LedgerError, match="entry 300 of the ledger: an entry that no checkpoint covers.*more"):
         demand_signed_end(path)
+
+
+async def test_the_last_one_that_needs_no_signature_is_refused_and_the_next_start_signs_all(signed, path, clock):
+    recorder = await Recorder.open(path, clock)
+    drafts = tuple(make_draft(Event.AUDIT_EXPORTED, Phase.FACT, tenant=DEFAULT_TENANT) for _ in range(LIMIT))
+    await recorder._submit(drafts)
+    head = recorder.head
+    with pytest.raises(UnsignedLimitError, match="1,000 entries of the ledger at most") as refused:
+        await recorder.fact(Event.AUDIT_EXPORTED)
+    assert "mycelos serve" in refused.value.problem.next
+    assert recorder.head == head
+    await recorder.close()
+    recorder = await Recorder.open(path, clock, keys=ledger_keys)
+    await recorder.fact(Event.PROXY_STARTED)
+    assert parse_text(parse_note(recorder.checkpoint.encode()).text).size == 300 + LIMIT + 1
+    await recorder.close()
+    recorder = await Recorder.open(path, clock)
+    await recorder.fact(Event.AUDIT_EXPORTED)
+    await recorder.close()
+
+
+async def test_a_log_that_was_never_signed_is_not_filled_past_what_its_first_start_takes_up(path, clock):
+    recorder = await Recorder.open(path, clock)
+    drafts = tuple(
+        make_draft(Event.BACKUP_CREATED, Phase.FACT, tenant=DEFAULT_TENANT, outcome="ok") for _ in range(LIMIT)
+    )
+    await recorder._submit(drafts)
+    with pytest.raises(UnsignedLimitError):
+        await recorder.fact(Event.BACKUP_CREATED, outcome="ok")
+    await recorder.close()
+    await (await Recorder.open(path, clock, keys=ledger_keys)).close()
+
+
+async def test_a_start_that_has_the_key_writes_nothing_without_a_signature(signed, path, clock):
+    """What a crash left open and a step of the clock with it: however many, none is counted as unsigned."""
+    recorder = await Recorder.open(path, clock, keys=ledger_keys)
+    await asyncio.gather(*(recorder.intent(Event.PROXY_HTTP_REQUEST) for _ in range(LIMIT + 1)))
+    await recorder.close()
+    clock.wall -= 3600
+    recorder = await Recorder.open(path, clock, keys=ledger_keys)
+    assert recorder.head.seq > 300 + 2 * LIMIT
+    assert parse_text(parse_note(recorder.checkpoint.encode()).text).size == recorder.head.seq + 1
+    await recorder.close()
 
 
 async def test_what_was_left_open_is_found_behind_what_commands_added_meanwhile(path, clock):

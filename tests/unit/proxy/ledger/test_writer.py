@@ -19,7 +19,7 @@ from mycelos.proxy.ledger.database import INSERT, open_for_reading
 from mycelos.proxy.ledger.last_signed import LastSigned, read_last_signed
 from mycelos.proxy.ledger.queue import Append, QueueFullError
 from mycelos.proxy.ledger.reader import LedgerReader
-from mycelos.proxy.ledger.writer import LOG_PAGES, QUICK_GROUPS, LedgerWriter, WriteError
+from mycelos.proxy.ledger.writer import LOG_PAGES, QUICK_GROUPS, LedgerWriter, NoRoomError, WriteError
 from mycelos.proxy.vault.signing import verifies
 
 
@@ -487,3 +487,32 @@ def test_a_log_that_cannot_be_copied_stops_nothing(quick, delivered, path, monke
         quick.submit(append(name))
         assert isinstance(next_results(delivered)[name], list)
     assert runs(path) == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize(("step", "fits"), [(0, True), (-3600, False)])
+def test_without_a_key_a_group_fits_whole_with_a_step_of_the_clock_or_is_refused(
+    writer, delivered, path, clock, monkeypatch, step, fits
+):
+    monkeypatch.setattr("mycelos.proxy.ledger.writer.LIMIT", 3)
+    writer.start()
+    writer.submit(append("a"))
+    next_results(delivered)
+    clock.wall += step
+    writer.submit(Append((*append("b").drafts, *append("c").drafts), "bc"))
+    result = next_results(delivered)["bc"]
+    assert isinstance(result, list) == fits
+    assert fits or isinstance(result, NoRoomError)
+    assert runs(path) == (["a", "b", "c"] if fits else ["a"])
+    # It is no fault of the file: what still fits is written.
+    writer.submit(append("d"))
+    assert isinstance(next_results(delivered)["d"], NoRoomError) == fits
+
+
+def test_with_a_key_there_is_no_such_limit(writer, delivered, path, monkeypatch):
+    monkeypatch.setattr("mycelos.proxy.ledger.writer.LIMIT", 1)
+    keys = ledger_keys()
+    writer.sign_with(VerifierKey("log.example", keys.public_key), keys.sign)
+    writer.start()
+    for name in ("a", "b"):
+        writer.submit(append(name))
+        assert isinstance(next_results(delivered)[name], list)
