@@ -23,7 +23,6 @@ from mycelos.gateway.lockdown import LockdownWatch
 from mycelos.gateway.models import ModelClient
 from mycelos.gateway.proxy_client import ProxyClient
 from mycelos.gateway.proxy_client.head import RememberedHead
-from mycelos.gateway.proxy_client.head_follower import HeadFollower
 from mycelos.gateway.proxy_client.network import connector
 from mycelos.gateway.recorder import Recorder
 from mycelos.gateway.runs.run import LOCKED_DOWN, RunDriver
@@ -104,7 +103,7 @@ async def _serve(
             store=store, runs=runs, proxy=proxy, models=models, registry=registry, settings=page, lockdown=lockdown
         )
         server = HttpServer(create_app(services))
-        async with runs.running(), _following(lockdown, proxy.follower):
+        async with runs.running(), _following(lockdown, proxy):
             await server.listen(socket.socket(fileno=descriptors.listen))
             _tell_ready(descriptors.ready)
             await stop.wait()
@@ -116,11 +115,11 @@ async def _serve(
 
 
 @asynccontextmanager
-async def _following(lockdown: LockdownWatch, ledger: HeadFollower) -> AsyncIterator[None]:
+async def _following(lockdown: LockdownWatch, proxy: ProxyClient) -> AsyncIterator[None]:
     """Nothing is served before sessions from before a lockdown have ended; then it is followed, as the ledger is."""
     await lockdown.start()
     async with asyncio.TaskGroup() as tasks:
-        following = [tasks.create_task(lockdown.run()), tasks.create_task(ledger.run())]
+        following = [tasks.create_task(each.run()) for each in (lockdown, proxy.follower, proxy.head)]
         try:
             yield
         finally:

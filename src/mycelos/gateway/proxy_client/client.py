@@ -173,7 +173,7 @@ class ProxyClient:
             async with asyncio.timeout(_LAST_PROOF_SECONDS):
                 await self.follower.prove()
         await self._client.aclose()
-        self.head.write()
+        await self.head.write()
 
     async def _ask(
         self,

@@ -9,20 +9,20 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
+import threading
 from collections import OrderedDict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from mycelos.configuration.plain_file import read_plain_file
+from mycelos.configuration.plain_file import read_plain_file, replace_plain_file
 from mycelos.ledger.checkpoint import Checkpoint, CheckpointError, parse_text
 from mycelos.ledger.merkle import ProofError, verify_consistency
 from mycelos.ledger.signed_note import NoteError, parse_note
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Awaitable, Callable, Sequence
     from pathlib import Path
 
     from mycelos.wire.audit import AppendReceipt
@@ -83,7 +83,8 @@ class RememberedHead:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._recent: OrderedDict[int, None] = OrderedDict()
-        self._timer: asyncio.TimerHandle | None = None
+        self._taken = asyncio.Event()
+        self._one_at_a_time = threading.Lock()
         self.alarm: Alarm | None = None
         self.kept: Kept | None = None
         self.candidate: Kept | None = None
@@ -136,22 +137,32 @@ class RememberedHead:
         """The proxy says that it cannot show that ``candidate``, which it signed, follows."""
         self._raise(f"The proxy cannot show that its ledger of {candidate.size} entries follows the one before. {_RUN}")
 
-    def write(self) -> None:
-        """Write the file now, whole or not at all. Where that place refuses, the next checkpoint tries again."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+    async def write(self) -> None:
+        """Write the file now, whole or not at all, also where the power fails: an empty one would be an alarm.
+
+        Where that place refuses, the next checkpoint tries again.
+        """
+        self._taken.clear()
         if self.kept is None:
             return
-        temporary = self._path.with_suffix(".new")
         try:
-            descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-            with os.fdopen(descriptor, "wb") as stream:
-                stream.write(msgspec.json.encode(_File(self.kept.note)))
-            temporary.replace(self._path)
+            await asyncio.to_thread(self._put, self.kept)
         except OSError as error:
             # What is missing then is evidence for the time after a restart.
             _log.warning("%s cannot be written (%s)", self._path, error.strerror)
+
+    async def run(self, pause: Callable[[float], Awaitable[None]] = asyncio.sleep) -> None:
+        """Write what is taken, soon after it is, until this is cancelled."""
+        while True:
+            await self._taken.wait()
+            await pause(WRITE_SECONDS)
+            await self.write()
+
+    def _put(self, kept: Kept) -> None:
+        # A thread whose waiter was cancelled works on: what it has in hand may not come after something newer.
+        with self._one_at_a_time:
+            newest = self.kept or kept
+            replace_plain_file(self._path, msgspec.json.encode(_File(newest.note)))
 
     def _offer(self, note: str, seq: int) -> None:
         if self.alarm is not None:
@@ -180,8 +191,7 @@ class RememberedHead:
         if self.candidate is not None and self.candidate.size <= found.size:
             self.candidate = None
             self.offered.clear()
-        if self._timer is None:
-            self._timer = asyncio.get_running_loop().call_later(WRITE_SECONDS, self.write)
+        self._taken.set()
 
     def _raise(self, detail: str) -> None:
         # The first alarm is the one that tells where it began.
