@@ -23,6 +23,7 @@ OF_THE_WHOLE = {
     "test_locks.py": "requirements/*.txt and pyproject.toml",
     "test_mirror.py": "this",
     "test_no_registry_host.py": "every file of the project",
+    "test_plain_files.py": "every module of src/mycelos",
     "test_conftest.py": "the shared fixtures and switches",
     "test_scripts.py": "scripts/, Makefile and .ci/run",
 }

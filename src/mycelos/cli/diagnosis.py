@@ -249,8 +249,8 @@ def _processes(layout: DataLayout) -> list[Diagnosis]:
     try:
         state = read_state(layout)
     except (OSError, msgspec.DecodeError):
-        found = f"{layout.supervisor_state} cannot be read"
-        return [Diagnosis("processes", State.FAILED, found, "Stop the system and start it again")]
+        found = f"{layout.supervisor_state} is not what this version writes"
+        return [Diagnosis("processes", State.FAILED, found, "Stop the system, remove that file, start again")]
     if state is None:
         return [Diagnosis("processes", State.OK, "nothing runs in this data folder")]
     down = [child.name for child in state.children if not child.ready]

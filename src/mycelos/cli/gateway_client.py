@@ -20,6 +20,7 @@ from mycelos.cli.event_stream import Event, read_events
 from mycelos.cli.gateway_answers import Answer, AnswerError, decode_answer
 from mycelos.cli.output import CommandError, error_of
 from mycelos.configuration.layout import DataLayout
+from mycelos.configuration.plain_file import read_plain_file
 from mycelos.supervisor.processes import Role
 from mycelos.supervisor.state import SupervisorState, read_state
 from mycelos.wire.problems import MEDIA_TYPE, Problem
@@ -143,11 +144,7 @@ def read_token(layout: DataLayout) -> str:
     """
     file = layout.command_line_token
     try:
-        descriptor = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
-        try:
-            content = os.read(descriptor, _TOKEN_FILE_LIMIT)
-        finally:
-            os.close(descriptor)
+        content = read_plain_file(file, _TOKEN_FILE_LIMIT)
     except FileNotFoundError:
         raise not_running(layout) from None
     except PermissionError:
@@ -185,7 +182,7 @@ def running_state(layout: DataLayout) -> SupervisorState | None:
     except PermissionError:
         message = f"This user may not read {layout.supervisor_state}."
         raise CommandError(message, "Use the user that runs Mycelos.") from None
-    except msgspec.DecodeError:
+    except (OSError, msgspec.DecodeError):
         message = f"{layout.supervisor_state} is not what this version writes."
         raise CommandError(message, "Stop Mycelos and remove that file.") from None
 

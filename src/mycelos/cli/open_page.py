@@ -17,6 +17,7 @@ from mycelos.cli.gateway_answers import Link
 from mycelos.cli.gateway_client import client_of, not_running, running_state
 from mycelos.cli.output import CommandError, ExitCode, error_of, print_json, say
 from mycelos.configuration.layout import DataLayout
+from mycelos.configuration.plain_file import replace_plain_file
 from mycelos.operator.client import OperatorClient, OperatorUnavailableError
 from mycelos.supervisor.state import SupervisorState
 from mycelos.wire.problems import Refusal
@@ -81,8 +82,7 @@ def _open_in_browser(layout: DataLayout, url: str) -> None:
         return
     # Arguments of a process can be read by every user of the machine: the code goes by a file of this user's.
     page = layout.run / "open.html"
-    descriptor = os.open(page, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
-        stream.write(f'<!doctype html><meta http-equiv="refresh" content="0; url={html.escape(url)}">\n')
+    text = f'<!doctype html><meta http-equiv="refresh" content="0; url={html.escape(url)}">\n'
+    replace_plain_file(page, text.encode())
     with subprocess.Popen([opener, str(page)], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL):
         pass

@@ -17,7 +17,7 @@ from typing import BinaryIO, Final
 NOT_PLAIN: Final = frozenset({errno.EINVAL, errno.ELOOP, errno.ENXIO, errno.EFBIG})
 """What `read_plain_file` raises where something else lies in the place of such a file."""
 
-_BESIDE: Final = ("-journal", "-wal", "-shm")
+_SUFFIXES: Final = ("", "-journal", "-wal", "-shm")
 
 
 def open_plain_file(path: Path, *, follow: bool = False) -> BinaryIO:
@@ -58,13 +58,15 @@ def read_at_most(stream: BinaryIO, limit: int, path: Path) -> bytes:
     return data
 
 
-def demand_plain_beside(database: Path) -> None:
-    """Whatever SQLite would open beside ``database`` is a regular file, or is not there: it waits for a FIFO.
+def demand_plain_database(database: Path) -> None:
+    """Whatever SQLite would open for ``database`` is a regular file, or is not there: it waits for a FIFO.
+
+    A link is none: beside its target lie other files than beside it.
 
     Raises:
         OSError: one is something else; ``filename`` is its path.
     """
-    for suffix in _BESIDE:
+    for suffix in _SUFFIXES:
         path = database.with_name(database.name + suffix)
         try:
             mode = path.lstat().st_mode

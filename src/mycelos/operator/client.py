@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import os
+import re
 import socket
 from typing import Any, Final, TypeVar
 from urllib.parse import urlencode
@@ -11,6 +12,7 @@ from urllib.parse import urlencode
 import msgspec
 
 from mycelos.configuration.layout import DataLayout
+from mycelos.configuration.plain_file import read_plain_file
 from mycelos.wire import operator as messages
 from mycelos.wire import passkeys as passkey_messages
 from mycelos.wire.approvals import ApprovalList, ApprovalView, DecideApproval
@@ -23,6 +25,8 @@ Answer = TypeVar("Answer")
 _ADDRESS_LIMIT: Final = 107
 _ANSWER_LIMIT: Final = 64 * 1024 * 1024
 _TIMEOUT_SECONDS: Final = 30.0
+_TOKEN: Final = re.compile(rb"[A-Za-z0-9_-]{43}")
+_TOKEN_FILE_LIMIT: Final = 256
 
 
 class OperatorUnavailableError(Exception):
@@ -209,11 +213,20 @@ class OperatorClient:
 
     def _token(self) -> str:
         try:
-            return self._layout.operator_token.read_text("ascii").strip()
+            found = _TOKEN.fullmatch(read_plain_file(self._layout.operator_token, _TOKEN_FILE_LIMIT))
         except FileNotFoundError:
             raise self._not_running() from None
         except PermissionError:
             raise self._not_ours() from None
+        except OSError:
+            found = None
+        if found is None:
+            path = self._layout.operator_token
+            raise OperatorUnavailableError(
+                detail=f"{path} is no plain file with a token in it.",
+                next_step=f"Make it new: mycelos stop - rm {path} - mycelos serve",
+            )
+        return found[0].decode("ascii")
 
     def _not_running(self) -> OperatorNotRunningError:
         return OperatorNotRunningError(

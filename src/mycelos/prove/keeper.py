@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from mycelos.configuration.file_modes import mode_faults, private_paths
+from mycelos.configuration.plain_file import read_plain_file
 from mycelos.operator.client import OperatorClient, UnixConnection
 from mycelos.prove import walls
 from mycelos.prove.outcome import CannotShowError, Finding
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from mycelos.prove.installation import Installation
 
 _SECONDS: Final = 20.0
+_TOKEN_FILE_LIMIT: Final = 1024
 _LOOK: Final = "/status"
 """A route of the operator's door that changes nothing."""
 _MADE_UP: Final = "x" * 43
@@ -95,7 +97,7 @@ def operator_door(layout: DataLayout) -> list[Finding]:
 def _text_of(path: Path) -> str:
     """Empty where the bearer came from the environment of the system, and is in no file."""
     try:
-        return path.read_text(encoding="ascii").strip()
+        return read_plain_file(path, _TOKEN_FILE_LIMIT).decode("ascii").strip()
     except FileNotFoundError:
         return ""
 

@@ -14,7 +14,7 @@ from typing import Any, Final, TypeVar
 
 import sqlalchemy as sa
 
-from mycelos.configuration.plain_file import demand_plain_beside
+from mycelos.configuration.plain_file import demand_plain_database
 from mycelos.proxy.database_thread import DatabaseThread, Watcher
 from mycelos.proxy.own_schema import demand_own_schema
 from mycelos.proxy.tables import KEY_SLOTS, METADATA, REVISION, REVISIONS
@@ -48,7 +48,6 @@ class Database:
         lock = take_lock(path)
         try:
             _create_file(path)
-            _demand_plain(path)
             engine = make_engine(path)
             database = cls(path, engine, lock)
         except BaseException:
@@ -74,7 +73,6 @@ class Database:
         """
         _demand_private(path.parent, 0o700)
         _demand_private(path, 0o600)
-        _demand_plain(path)
         database = cls(path, make_engine(path), take_lock(path))
 
         def look(connection: sa.Connection) -> Result:
@@ -184,7 +182,12 @@ class Database:
 
 
 def make_engine(path: Path) -> sa.Engine:
-    """An engine with one connection to ``path``, durable at each commit; a transaction takes the write lock at once."""
+    """An engine with one connection to ``path``, durable at each commit; a transaction takes the write lock at once.
+
+    Raises:
+        VaultError: ``path``, or what SQLite would open beside it, is not a regular file.
+    """
+    _demand_plain(path)
     engine = sa.create_engine(
         sa.URL.create("sqlite", database=str(path)),
         poolclass=sa.pool.StaticPool,
@@ -239,14 +242,10 @@ def _demand_private(path: Path, mode: int) -> None:
 
 
 def _demand_plain(path: Path) -> None:
-    """SQLite would wait for a FIFO, in the place of the file or beside it."""
-    odd = None if stat.S_ISREG(path.lstat().st_mode) else path
     try:
-        demand_plain_beside(path)
+        demand_plain_database(path)
     except OSError as error:
-        odd = error.filename
-    if odd is not None:
-        raise VaultError(detail=f"{odd} is not a regular file.", next_step="Move it away.")
+        raise VaultError(detail=f"{error.filename} is {error.strerror}.", next_step="Move it away.") from None
 
 
 def take_lock(vault: Path) -> int:

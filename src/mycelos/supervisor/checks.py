@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import stat
 from collections.abc import Mapping
 from typing import Final
 
@@ -14,6 +13,7 @@ from mycelos.configuration.environment import (
     read_environment,
 )
 from mycelos.configuration.layout import DataLayout
+from mycelos.configuration.plain_file import open_plain_file
 from mycelos.supervisor.value_checks import check_values
 
 _WITHOUT_MEANING_HERE: Final = ("MYCELOS_PROXY_URL", "MYCELOS_PROXY_LISTEN", "MYCELOS_DATABASE_URL")
@@ -68,16 +68,15 @@ def find_proxy_token(settings: Environment, layout: DataLayout) -> str:
     if settings.proxy_token is not None:
         return settings.proxy_token
     try:
-        descriptor = os.open(layout.proxy_token, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        stream = open_plain_file(layout.proxy_token)
     except FileNotFoundError:
         message = f"no token at {layout.proxy_token}; make it with scripts/install.sh or: mycelos init"
         raise ServeRefusedError(message, 1) from None
     except OSError:
         message = f"cannot read {layout.proxy_token}; check its owner, and that it is a file"
         raise ServeRefusedError(message, 1) from None
-    with os.fdopen(descriptor, "rb") as stream:
-        information = os.fstat(descriptor)
-        if information.st_mode & 0o077 or not stat.S_ISREG(information.st_mode):
+    with stream:
+        if os.fstat(stream.fileno()).st_mode & 0o077:
             message = f"others may read {layout.proxy_token}; run: chmod 600 {layout.proxy_token}"
             raise ServeRefusedError(message, 1)
         data = stream.read(_TOKEN_LIMIT + 1)

@@ -11,6 +11,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Final
 
+import msgspec
+
 from mycelos.configuration.environment import Environment
 from mycelos.configuration.layout import DataLayout
 from mycelos.supervisor.checks import (
@@ -68,8 +70,7 @@ def serve(environ: Mapping[str, str], announce: Callable[[SupervisorState], None
         try:
             stack.callback(os.close, hold_lock(layout))
         except AlreadyRunningError:
-            running = read_state(layout)
-            who = f"process {running.pid}" if running is not None else "another process"
+            who = _who_runs(layout)
             message = f"already running: {who} serves {layout.root}; see: mycelos status"
             raise ServeRefusedError(message, 1) from None
         log = _open_log(log_file)
@@ -93,6 +94,14 @@ def serve(environ: Mapping[str, str], announce: Callable[[SupervisorState], None
             # The log says it too, in JSON; a person reads this line.
             raise ServeRefusedError(supervisor.failure, code)
         return code
+
+
+def _who_runs(layout: DataLayout) -> str:
+    try:
+        running = read_state(layout)
+    except (OSError, msgspec.DecodeError):
+        running = None
+    return f"process {running.pid}" if running is not None else "another process"
 
 
 def _open_log(file: Path | None) -> ServiceLog:

@@ -14,9 +14,12 @@ from typing import Final, Literal
 import msgspec
 
 from mycelos.configuration.layout import DataLayout
+from mycelos.configuration.plain_file import read_plain_file, replace_plain_file
 
 _START_TIME_FIELD: Final = 19
 """Index of `starttime` in /proc/PID/stat after the command's closing bracket (proc_pid_stat(5), field 22)."""
+
+_SIZE_LIMIT: Final = 64 * 1024
 
 _ENDED: Final = frozenset({"Z", "X"})
 """States of a process that its parent has not yet asked about."""
@@ -69,11 +72,7 @@ def boot_id() -> str:
 
 def write_state(layout: DataLayout, state: SupervisorState) -> None:
     """Replace the file in one step; a reader sees the old text or the new one."""
-    new = layout.supervisor_state.with_suffix(".new")
-    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
-    with os.fdopen(descriptor, "wb") as stream:
-        stream.write(msgspec.json.format(msgspec.json.encode(state)) + b"\n")
-    new.replace(layout.supervisor_state)
+    replace_plain_file(layout.supervisor_state, msgspec.json.format(msgspec.json.encode(state)) + b"\n")
 
 
 def read_state(layout: DataLayout) -> SupervisorState | None:
@@ -81,9 +80,10 @@ def read_state(layout: DataLayout) -> SupervisorState | None:
 
     Raises:
         msgspec.DecodeError: the file is not one of ours.
+        OSError: it is not a regular file, or this user may not read it.
     """
     try:
-        data = layout.supervisor_state.read_bytes()
+        data = read_plain_file(layout.supervisor_state, _SIZE_LIMIT)
     except FileNotFoundError:
         return None
     state = msgspec.json.decode(data, type=SupervisorState)

@@ -78,7 +78,9 @@ class WitnessStore:
 
     def _write(self, path: Path, note: bytes) -> None:
         draft = path.with_suffix(".draft")
-        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, _MODE)
+        descriptor = os.open(
+            draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, _MODE
+        )
         with os.fdopen(descriptor, "wb") as stream:
             stream.write(note)
             stream.flush()

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import sqlite3
 import ssl
 from datetime import UTC, datetime, timedelta
@@ -167,9 +168,10 @@ def test_a_lockdown_is_a_finding_with_its_way_back(operator_system, layout):
     assert finding.fix == "Lift it with: mycelos lockdown --lift"
 
 
-def test_a_state_that_cannot_be_read_is_found(layout):
+@pytest.mark.parametrize("make", [lambda path: path.write_text("{"), os.mkfifo, os.mkdir])
+def test_a_state_that_cannot_be_read_is_found(layout, make):
     layout.run.mkdir()
-    layout.supervisor_state.write_text("{")
+    make(layout.supervisor_state)
     assert diagnosis._processes(layout)[0].state is State.FAILED
 
 

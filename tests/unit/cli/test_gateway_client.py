@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import socket
 import threading
 
@@ -124,6 +125,23 @@ def test_what_is_no_token_is_one_line_and_is_not_sent(mycelos, gateway, layout, 
         assert (code, out, err.count("\n")) == (1, "", 1)
         assert "command-line.token does not hold" in err
     assert gateway.asked == []
+
+
+def test_a_fifo_in_the_place_of_the_state_is_one_line_and_not_waited_for(mycelos, layout) -> None:
+    layout.run.mkdir(exist_ok=True)
+    layout.supervisor_state.unlink(missing_ok=True)
+    os.mkfifo(layout.supervisor_state)
+    for words in (("status",), ("stop",), ("open",)):
+        code, out, err = mycelos(*words)
+        assert (code, out, err.count("\n")) == (1, "", 1)
+        assert f"{layout.supervisor_state} is not what this version writes. Stop Mycelos and remove" in err
+
+
+def test_a_fifo_in_the_place_of_the_token_is_one_line_and_not_waited_for(mycelos, gateway, layout) -> None:
+    layout.command_line_token.unlink()
+    os.mkfifo(layout.command_line_token, 0o600)
+    code, _, err = mycelos("agent", "list")
+    assert (code, "does not hold" in err) == (1, True)
 
 
 @pytest.mark.parametrize("make", ["mkdir", "symlink_to"])

@@ -86,3 +86,14 @@ def test_a_process_of_an_earlier_boot_is_not_ours(model) -> None:
         f'{{"v":1,"pid":{os.getpid()},"start_ticks":1,"boot_id":"00000000-0000-0000-0000-000000000000"}}'
     )
     assert model.open_process() is None
+
+
+def test_a_fifo_in_the_place_of_a_file_is_not_waited_for(model) -> None:
+    serving(model, READY)
+    os.mkfifo(model.folder / "process.json")
+    with pytest.raises(LocalModelError, match=r"process\.json"):
+        model.start(9180)
+    (model.folder / "process.json").unlink()
+    os.mkfifo(model.folder / "server.log")
+    with pytest.raises(LocalModelError, match=r"server\.log"):
+        model.start(9180)

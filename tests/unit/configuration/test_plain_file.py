@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from mycelos.configuration.plain_file import (
-    demand_plain_beside,
+    demand_plain_database,
     new_plain_file,
     open_plain_file,
     read_plain_file,
@@ -109,18 +109,17 @@ def test_a_link_is_followed_to_a_regular_file_only_where_that_is_wanted(tmp_path
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_what_is_no_file_beside_a_database_is_named(tmp_path: Path, kind: str) -> None:
+@pytest.mark.parametrize("odd", ["database", "database-journal", "database-wal", "database-shm"])
+def test_what_is_no_file_where_a_database_belongs_or_beside_it_is_named(tmp_path: Path, kind: str, odd: str) -> None:
     database = tmp_path / "database"
-    demand_plain_beside(database)
-    for suffix in ("-journal", "-wal", "-shm"):
-        beside = tmp_path / f"database{suffix}"
-        beside.touch()
-        demand_plain_beside(database)
-        beside.unlink()
-    make_odd(kind, beside)
+    demand_plain_database(database)
+    (tmp_path / odd).touch()
+    demand_plain_database(database)
+    (tmp_path / odd).unlink()
+    make_odd(kind, tmp_path / odd)
     with pytest.raises(OSError, match="not a regular file") as caught:
-        demand_plain_beside(database)
-    assert caught.value.filename == str(beside)
+        demand_plain_database(database)
+    assert caught.value.filename == str(tmp_path / odd)
 
 
 def test_a_new_file_has_its_name_once_it_is_whole(tmp_path: Path) -> None:

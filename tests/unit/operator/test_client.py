@@ -1,3 +1,4 @@
+import os
 import re
 import socket
 import threading
@@ -92,6 +93,27 @@ def test_what_may_not_be_opened_is_no_crash(layout: DataLayout, monkeypatch: pyt
     def refuse(*_arguments: object) -> None:
         raise PermissionError(13, "no")
 
-    monkeypatch.setattr("pathlib.Path.read_text", refuse)
+    monkeypatch.setattr("mycelos.operator.client.read_plain_file", refuse)
     with pytest.raises(OperatorUnavailableError, match="may not open"):
         OperatorClient(layout).status()
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        os.mkfifo,
+        os.mkdir,
+        lambda path: path.symlink_to("/dev/zero"),
+        lambda path: path.write_bytes(b""),
+        lambda path: path.write_bytes(b"t" * 42 + b"\xff"),
+        lambda path: path.write_bytes(b"t" * 43 + b"\r\nX: y"),
+    ],
+    ids=["FIFO", "folder", "device", "empty", "no text", "another header"],
+)
+def test_what_holds_no_token_is_named_and_neither_waited_for_nor_sent(layout: DataLayout, make: Any) -> None:
+    layout.proxy.mkdir(mode=0o700, exist_ok=True)
+    make(layout.operator_token)
+    with pytest.raises(OperatorUnavailableError) as caught:
+        OperatorClient(layout).status()
+    assert str(layout.operator_token) in caught.value.detail
+    assert f"rm {layout.operator_token}" in caught.value.next_step

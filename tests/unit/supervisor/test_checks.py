@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import base64
+import os
 
 import pytest
 
@@ -137,3 +138,8 @@ def test_the_whole_check_reads_the_key_in_the_file_too(layout):
     layout.master_key.write_text(KEY)
     layout.master_key.chmod(0o644)
     assert "chmod 600" in str(_refused(check_master_key, read_environment({}), layout))
+
+
+def test_a_fifo_in_the_place_of_the_token_is_not_waited_for(layout):
+    os.mkfifo(layout.proxy_token, 0o600)
+    assert "that it is a file" in str(_refused(find_proxy_token, read_environment({}), layout))

@@ -114,3 +114,17 @@ def test_a_command_name_with_brackets_and_spaces_does_not_shift_the_start_time(t
     finally:
         os.kill(pid, 9)
         os.waitpid(pid, 0)
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir, lambda path: path.symlink_to("/dev/zero")])
+def test_what_is_no_file_is_neither_waited_for_nor_read(layout, make):
+    layout.run.mkdir()
+    make(layout.supervisor_state)
+    with pytest.raises(OSError, match="not a regular file|symbolic links"):
+        read_state(layout)
+
+
+def test_a_fifo_where_a_draft_would_be_is_not_waited_for(layout, running):
+    os.mkfifo(layout.supervisor_state.with_suffix(".new"))
+    write_state(layout, running)
+    assert read_state(layout) == running

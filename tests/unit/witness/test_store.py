@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -52,4 +53,14 @@ def test_a_draft_that_a_crash_left_or_a_link_in_its_place_changes_nothing_else(t
     name.with_suffix(".draft").write_bytes(b"tw and more of it")
     store.keep("a", b"two")
     assert store.newest("a") == b"two"
+    store.close()
+
+
+def test_a_fifo_in_the_place_of_the_draft_is_not_waited_for(tmp_path: Path) -> None:
+    store = WitnessStore(tmp_path)
+    store.keep("a", b"one")
+    (name,) = tmp_path.glob("*.note")
+    os.mkfifo(name.with_suffix(".draft"))
+    with pytest.raises(OSError, match="No such device"):
+        store.keep("a", b"two")
     store.close()

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from sqlalchemy import URL, Engine, create_engine, event, inspect, text
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
+from mycelos.configuration.plain_file import demand_plain_database
 from mycelos.wire.identifiers import Kind, make_identifier
 from mycelos.wire.problems import ProblemCode, Refusal
 
@@ -79,6 +80,14 @@ class Database:
             ) from None
 
     def _migrate(self) -> None:
+        try:
+            demand_plain_database(self.path)
+        except OSError as error:
+            raise Refusal(
+                ProblemCode.INTERNAL,
+                f"{error.filename} is {error.strerror}",
+                "Stop the system, move it away, and start again: the next start makes a new one.",
+            ) from None
         with self._engine.connect() as connection:
             found = None
             if inspect(connection).has_table("alembic_version"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import secrets
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 from mycelos import __version__
 from mycelos.configuration.layout import DataLayout
+from mycelos.configuration.plain_file import NOT_PLAIN, read_plain_file, replace_plain_file
 from mycelos.proxy.backup import manifest as manifests
 from mycelos.proxy.backup.archive import digest, write_archive
 from mycelos.proxy.backup.check import check
@@ -31,6 +33,7 @@ SCRATCH: Final = ".backup"
 """The folder of the copies while they are encrypted: inside the data folder, whose walls they need."""
 _NOTE: Final = "partial"
 """In that folder: the path under which the backup grows, for the run after one that was killed."""
+_NOTE_LIMIT: Final = 64 * 1024
 _SETTINGS_LIMIT: Final = 1024 * 1024
 
 
@@ -129,13 +132,18 @@ def _open_partial(folder: Path, output: Path) -> tuple[int, Path]:
     """A new file beside ``output``, mode 0600, under a name that nobody else has; the name is noted in ``folder``."""
     partial = output.with_name(f".{output.name}.{secrets.token_hex(8)}.partial")
     # First: what is noted and not there is no harm, what is there and not noted would stay after a kill.
-    (folder / _NOTE).write_bytes(os.fsencode(partial))
+    replace_plain_file(folder / _NOTE, os.fsencode(partial))
     return os.open(partial, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600), partial
 
 
 def _remove_noted(folder: Path) -> None:
-    note = folder / _NOTE
-    partial = Path(os.fsdecode(note.read_bytes())) if note.is_file() else Path()
+    try:
+        partial = Path(os.fsdecode(read_plain_file(folder / _NOTE, _NOTE_LIMIT)))
+    except OSError as error:
+        # What a run noted is a plain file; anything else goes with the rest of the folder.
+        if error.errno not in {*NOT_PLAIN, errno.ENOENT}:
+            raise
+        return
     if partial.name.startswith(".") and partial.suffix == ".partial":
         # Its disk may be elsewhere now: then it stays there, and hinders nothing.
         with suppress(OSError):
@@ -192,17 +200,21 @@ def _copy_settings(layout: DataLayout, folder: Path) -> dict[str, Path]:
     copies = {}
     for name, place in SETTINGS.items():
         path = place(layout)
-        if not path.exists():
+        try:
+            content = read_plain_file(path, _SETTINGS_LIMIT)
+        except FileNotFoundError:
             continue
-        if path.is_symlink() or not path.is_file() or path.stat().st_size > _SETTINGS_LIMIT:
+        except OSError as error:
+            if error.errno not in NOT_PLAIN:
+                raise
             raise BackupError(
                 detail=f"{path} is no plain file of at most {_SETTINGS_LIMIT} bytes.", next_step="Correct it first."
-            )
+            ) from None
         copies[name] = place(DataLayout(folder))
         copies[name].parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         descriptor = os.open(copies[name], os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         with os.fdopen(descriptor, "wb") as stream:
-            stream.write(path.read_bytes())
+            stream.write(content)
     return copies
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from mycelos.configuration.layout import DataLayout
+from mycelos.configuration.plain_file import demand_plain_database
 from mycelos.proxy.backup.errors import BackupError
 from mycelos.proxy.backup.foreign_database import BUSY_TIMEOUT, open_foreign
 from mycelos.proxy.backup.manifest import DATABASES, GATEWAY, LEDGER, VAULT
@@ -55,7 +56,15 @@ def take_snapshots(layout: DataLayout, folder: Path, progress: Progress) -> dict
 
 @contextmanager
 def open_read_only(path: Path) -> Iterator[sqlite3.Connection]:
-    """A connection that can only read, closed with the block."""
+    """A connection that can only read, closed with the block.
+
+    Raises:
+        BackupError: ``path``, or what SQLite would open beside it, is no plain file, or cannot be opened.
+    """
+    try:
+        demand_plain_database(path)
+    except OSError as error:
+        raise BackupError(detail=f"{error.filename} is {error.strerror}.", next_step="Move it away.") from None
     with _told(path):
         connection = sqlite3.connect(
             f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=BUSY_TIMEOUT, isolation_level=None

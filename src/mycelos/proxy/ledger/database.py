@@ -13,7 +13,7 @@ import time
 from itertools import chain
 from typing import TYPE_CHECKING, Final
 
-from mycelos.configuration.plain_file import demand_plain_beside
+from mycelos.configuration.plain_file import demand_plain_database
 from mycelos.ledger.entry import COLUMNS
 from mycelos.proxy.ledger.schema import SCHEMA, SCHEMA_VERSION, schema_faults
 
@@ -109,7 +109,7 @@ def open_for_writing(path: Path) -> sqlite3.Connection:
         sqlite3.Error: the disk or the file refuses.
     """
     _make_private(path)
-    _demand_plain_beside(path)
+    _demand_plain(path)
     connection = sqlite3.connect(path, timeout=BUSY_TIMEOUT, isolation_level=None, check_same_thread=False)
     try:
         connection.execute("PRAGMA journal_mode=WAL")
@@ -143,7 +143,7 @@ def open_for_reading(path: Path, alive: Callable[[], None] | None = None) -> sql
     if not path.is_file():
         message = f"there is no ledger at {path}; it is made when the proxy first starts (mycelos serve)"
         raise LedgerError(message)
-    _demand_plain_beside(path)
+    _demand_plain(path)
     # A stopped system on a read-only medium has no write-ahead log and lets none be made.
     is_still = not path.with_name(path.name + "-wal").exists() and not os.access(path.parent, os.W_OK)
     uri = f"{path.absolute().as_uri()}?mode=ro{'&immutable=1' if is_still else ''}"
@@ -227,9 +227,9 @@ def newest_checkpoint(connection: sqlite3.Connection, most: int | None = None) -
     return size, note
 
 
-def _demand_plain_beside(path: Path) -> None:
+def _demand_plain(path: Path) -> None:
     try:
-        demand_plain_beside(path)
+        demand_plain_database(path)
     except OSError as error:
         message = f"{error.filename} is {error.strerror}, as SQLite's own are; move it away"
         raise LedgerError(message) from None

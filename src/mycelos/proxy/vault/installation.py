@@ -12,7 +12,7 @@ from typing import Final
 
 import sqlalchemy as sa
 
-from mycelos.configuration.plain_file import demand_plain_beside
+from mycelos.configuration.plain_file import demand_plain_database
 from mycelos.proxy.operator_settings import OperatorSettings, Setting
 from mycelos.proxy.vault import slots
 from mycelos.proxy.vault.current_keys import CurrentKeys
@@ -52,11 +52,8 @@ def installation_of(path: Path) -> str | None:
 
     None where there is none, or the file cannot be read. Whoever has changed it there is found at the next start.
     """
-    if not path.is_file():
-        # SQLite would wait for a FIFO.
-        return None
     try:
-        demand_plain_beside(path)
+        demand_plain_database(path)
         # What another process has open is read as it stands; nothing is made where there is no file.
         connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=_BUSY_TIMEOUT)
     except (OSError, sqlite3.Error):

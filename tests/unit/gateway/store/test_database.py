@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import threading
 from pathlib import Path
@@ -62,6 +63,15 @@ async def test_what_is_no_database_is_refused_without_the_librarys_text(tmp_path
         await database.open()
     await database.close()
     assert refused.value.problem.code is ProblemCode.INTERNAL
+
+
+@pytest.mark.parametrize("suffix", ["", "-journal", "-wal", "-shm"])
+async def test_what_sqlite_would_wait_for_is_refused_by_name(tmp_path: Path, suffix: str) -> None:
+    os.mkfifo(tmp_path / f"g.sqlite{suffix}")
+    database = Database(tmp_path / "g.sqlite")
+    with pytest.raises(Refusal, match=rf"g\.sqlite{suffix} is not a regular file"):
+        await database.open()
+    await database.close()
 
 
 async def test_work_runs_in_one_thread_that_is_not_the_loops(tmp_path: Path) -> None:

@@ -162,6 +162,21 @@ def test_a_pipe_in_the_gateways_place_is_named(world):
         world.create()
 
 
+def test_a_pipe_in_the_place_of_settings_is_named(world):
+    world.layout.operator_file.unlink(missing_ok=True)
+    os.mkfifo(world.layout.operator_file)
+    with pytest.raises(BackupError, match=r"operator\.toml is no plain file"):
+        world.create()
+
+
+def test_a_pipe_in_the_place_of_the_note_goes_with_the_rest(world):
+    scratch = world.layout.root / creating.SCRATCH
+    scratch.mkdir()
+    os.mkfifo(scratch / "partial")
+    world.create()
+    assert left_in(scratch) == []
+
+
 def test_two_at_once_do_not_meet(world):
     scratch = world.layout.root / creating.SCRATCH
     scratch.mkdir()

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sqlite3
 
 import pytest
@@ -107,6 +108,16 @@ def test_a_lockdown_is_read_from_the_ledger_too(world):
 @pytest.mark.parametrize("name", ["vault", "ledger"])
 def test_what_cannot_be_read_is_taken_for_locked_down(world, name):
     getattr(world.layout, name).write_bytes(b"damaged beyond recognition " * 400)
+    assert is_locked_down(world.layout)
+
+
+@pytest.mark.parametrize("name", ["vault", "ledger"])
+@pytest.mark.parametrize("suffix", ["", "-journal", "-wal", "-shm"])
+def test_what_sqlite_would_wait_for_is_taken_for_locked_down(world, name, suffix):
+    path = getattr(world.layout, name)
+    odd = path.with_name(path.name + suffix)
+    odd.unlink(missing_ok=True)
+    os.mkfifo(odd, 0o600)
     assert is_locked_down(world.layout)
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import sqlite3
 import threading
 
@@ -80,6 +81,17 @@ def test_without_a_vault_there_is_nothing_to_copy(layout, tmp_path):
 def test_a_file_that_is_no_database_is_named(world, tmp_path):
     world.layout.gateway_database.write_bytes(b"not a database, but long enough to look at" * 100)
     with pytest.raises(BackupError, match=r"gateway\.sqlite.*SQLITE_NOTADB.*move gateway"):
+        take_snapshots(world.layout, tmp_path, quiet)
+
+
+@pytest.mark.parametrize("name", ["vault", "ledger"])
+@pytest.mark.parametrize("suffix", ["", "-wal"])
+def test_what_sqlite_would_wait_for_is_named(world, tmp_path, name, suffix):
+    path = getattr(world.layout, name)
+    odd = path.with_name(path.name + suffix)
+    odd.unlink(missing_ok=True)
+    os.mkfifo(odd, 0o600)
+    with pytest.raises(BackupError, match=rf"{odd.name} is not a regular file\. Move it away"):
         take_snapshots(world.layout, tmp_path, quiet)
 
 
