@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
-from contextlib import contextmanager
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final, NoReturn, Protocol
 from urllib.parse import parse_qsl
@@ -27,11 +27,12 @@ from mycelos.ledger.query import (
 from mycelos.ledger.signed_note import parse_note
 from mycelos.proxy import asgi
 from mycelos.proxy.asgi import Receive, Scope, Send
+from mycelos.proxy.ledger.database import LedgerError, LedgerUnavailableError
 from mycelos.wire.audit import ConsistencyAnswer, InclusionAnswer, NewestCheckpoint
 from mycelos.wire.problems import ProblemCode, Refusal
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import AsyncIterator
 
     from mycelos.ledger.entry import Entry
     from mycelos.ledger.log_filter import CountFilter
@@ -88,7 +89,7 @@ class AuditRoutes:
         """`GET /audit/events`."""
         query = read_event_query(_pairs(scope), datetime.now(UTC))
         # A thousand entries are work for a while: beside the event loop.
-        async with self._readings:
+        async with self._reading():
             entries = await self._ledger.events(query)
             answer = await asyncio.to_thread(_as_json, entries)
         await asgi.answer_json(send, msgspec.Raw(answer))
@@ -96,7 +97,7 @@ class AuditRoutes:
     async def summary(self, scope: Scope, _receive: Receive, send: Send) -> None:
         """`GET /audit/summary`."""
         query = read_summary_query(_pairs(scope), datetime.now(UTC))
-        async with self._readings:
+        async with self._reading():
             found = await self._ledger.summary(query)
         await asgi.answer_json(send, found)
 
@@ -114,9 +115,8 @@ class AuditRoutes:
         size = signed if query.size is None else query.size
         if size is None:
             _refuse("nothing is signed yet", "Name a size.")
-        async with self._readings:
-            with _proofs():
-                path = await self._ledger.inclusion(query.seq, size)
+        async with self._reading():
+            path = await self._ledger.inclusion(query.seq, size)
             entry = await self._ledger.entry(query.seq)
         if entry is None:
             _refuse(f"there is no entry {query.seq}", "Take one that there is: GET /audit/events.")
@@ -126,22 +126,34 @@ class AuditRoutes:
     async def consistency(self, scope: Scope, _receive: Receive, send: Send) -> None:
         """`GET /audit/proof/consistency`."""
         query = read_consistency_query(_pairs(scope))
-        async with self._readings:
-            with _proofs():
-                path = await self._ledger.consistency(query.old, query.new)
+        async with self._reading():
+            path = await self._ledger.consistency(query.old, query.new)
         await asgi.answer_json(send, ConsistencyAnswer(query.old, query.new, _texts(path)))
+
+    @asynccontextmanager
+    async def _reading(self) -> AsyncIterator[None]:
+        async with self._readings:
+            try:
+                yield
+            except ProofError as error:
+                _refuse(str(error), "Ask for entries and sizes that there are: GET /audit/checkpoint.")
+            except LedgerUnavailableError:
+                raise Refusal(
+                    ProblemCode.AUDIT_UNAVAILABLE,
+                    "The ledger cannot be read now.",
+                    "Try again; if it stays so, see: mycelos doctor",
+                ) from None
+            except LedgerError:
+                # Its text may quote a row.
+                raise Refusal(
+                    ProblemCode.AUDIT_UNAVAILABLE,
+                    "The ledger's file is damaged, or is no ledger.",
+                    "Keep it as evidence, and see what is wrong with: mycelos db audit verify",
+                ) from None
 
 
 def _as_json(entries: list[Entry]) -> bytes:
     return msgspec.json.encode({"entries": [entry.as_dict() for entry in entries]})
-
-
-@contextmanager
-def _proofs() -> Iterator[None]:
-    try:
-        yield
-    except ProofError as error:
-        _refuse(str(error), "Ask for entries and sizes that there are: GET /audit/checkpoint.")
 
 
 def _refuse(detail: str, next_step: str) -> NoReturn:

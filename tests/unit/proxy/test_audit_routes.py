@@ -4,6 +4,7 @@ import asyncio
 import base64
 
 import pytest
+from damaged_table import damage
 from egress_house import House, answer, call_for, serve
 from ledger_keys import ledger_keys
 from proxy_doors import client, make_door
@@ -15,6 +16,7 @@ from mycelos.ledger.query import EventQuery
 from mycelos.ledger.signed_note import VerifierKey
 from mycelos.proxy import audit_routes
 from mycelos.proxy.audit_routes import READINGS
+from mycelos.proxy.ledger.database import LedgerUnavailableError
 from mycelos.proxy.vault.signing import verifies
 
 pytestmark = pytest.mark.anyio
@@ -151,3 +153,35 @@ async def test_without_that_bound_it_takes_every_thread(house: House, monkeypatc
     """Takes the wall away and sees the attack succeed."""
     monkeypatch.setattr(audit_routes, "READINGS", 1000)
     assert await flood(house, SlowLedger(), READINGS * 4) == READINGS * 4
+
+
+@pytest.mark.parametrize("table", ["audit_events", "tree_nodes"])
+async def test_a_damaged_file_is_said_with_the_way_out_and_no_failure_of_the_proxy(house: House, table: str) -> None:
+    await asyncio.gather(*(house.recorder.fact(Event.PROXY_STARTED) for _ in range(600)))
+    damage(house.recorder._path, table)
+    async with client(make_door(house)) as asking:
+        for path, query in (
+            ("proof/inclusion", {"seq": 300, "size": 600}),
+            ("proof/consistency", {"old": 300, "new": 600}),
+            ("events", {"event": "lockdown.set"}),
+            ("summary", {"since": "1h"}),
+        ):
+            found = await asking.get(f"/audit/{path}", params=query)
+            if table == "tree_nodes" and not path.startswith("proof"):
+                assert found.status_code == 200
+                continue
+            assert (found.status_code, found.json()["code"]) == (503, "audit_unavailable"), path
+            assert found.json()["detail"] == "The ledger's file is damaged, or is no ledger"
+            assert "mycelos db audit verify" in found.json()["next"]
+
+
+async def test_a_ledger_that_cannot_be_read_now_is_not_called_damaged(house: House, monkeypatch) -> None:
+    await house.recorder.fact(Event.PROXY_STARTED)
+
+    def locked(path: object, *_arguments: object) -> None:
+        raise LedgerUnavailableError(path)
+
+    monkeypatch.setattr("mycelos.proxy.ledger.view.LedgerReader", locked)
+    async with client(make_door(house)) as asking:
+        found = await asking.get("/audit/proof/inclusion", params={"seq": 0, "size": 1})
+    assert (found.status_code, found.json()["detail"]) == (503, "The ledger cannot be read now")

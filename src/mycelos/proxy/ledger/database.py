@@ -37,10 +37,6 @@ KEEP_CHECKPOINT: Final = (
     "INSERT INTO checkpoints (tile, size, note) VALUES (?, ?, ?) "
     "ON CONFLICT (tile) DO UPDATE SET size = excluded.size, note = excluded.note"
 )
-NEWEST_CHECKPOINT: Final = "SELECT size, note FROM checkpoints ORDER BY tile DESC LIMIT 1"
-_NEWEST_WITHIN: Final = (
-    "SELECT size, note FROM checkpoints WHERE tile <= ? >> 8 AND size <= ? ORDER BY tile DESC LIMIT 1"
-)
 SELECT: Final = f"SELECT {', '.join(COLUMNS)} FROM audit_events"  # noqa: S608 - names from code
 
 _WRITER_MAY: Final = frozenset(
@@ -123,7 +119,7 @@ def open_for_writing(path: Path) -> sqlite3.Connection:
         connection.execute("PRAGMA busy_timeout=0")
     except UnicodeDecodeError as error:
         connection.close()
-        raise _unreadable(path, error) from None
+        raise unreadable(path, error) from None
     except BaseException:
         connection.close()
         raise
@@ -156,7 +152,7 @@ def open_for_reading(path: Path, alive: Callable[[], None] | None = None) -> sql
     except (sqlite3.Error, UnicodeDecodeError) as error:
         if connection is not None:
             connection.close()
-        raise _unreadable(path, error) from None
+        raise unreadable(path, error) from None
     return connection
 
 
@@ -208,25 +204,6 @@ def _insert_of(count: int) -> str:
     return INSERT + f", {row}" * (count - 1)
 
 
-def newest_checkpoint(connection: sqlite3.Connection, most: int | None = None) -> tuple[int, str] | None:
-    """Size and note of the newest checkpoint, of ``most`` entries at most; None where none was signed.
-
-    Raises:
-        LedgerError: the file is damaged: they are no number and no text.
-    """
-    if most is None:
-        row = connection.execute(NEWEST_CHECKPOINT).fetchone()
-    else:
-        row = connection.execute(_NEWEST_WITHIN, (most, most)).fetchone()
-    if row is None:
-        return None
-    size, note = row
-    if not isinstance(size, int) or not isinstance(note, str):
-        message = "the ledger is damaged: its newest checkpoint cannot be read; keep the file as evidence"
-        raise LedgerError(message)
-    return size, note
-
-
 def _demand_plain(path: Path) -> None:
     try:
         demand_plain_database(path)
@@ -235,7 +212,8 @@ def _demand_plain(path: Path) -> None:
         raise LedgerError(message) from None
 
 
-def _unreadable(path: Path, error: Exception) -> LedgerError:
+def unreadable(path: Path, error: Exception) -> LedgerError:
+    """What to raise where SQLite raised ``error`` while the ledger at ``path`` was read."""
     if getattr(error, "sqlite_errorcode", 0) & 0xFF in _UNAVAILABLE:
         why = getattr(error, "sqlite_errorname", "")
         return LedgerUnavailableError(f"{path} cannot be read now ({why}); try again, as its owner")

@@ -13,7 +13,8 @@ from mycelos.ledger.entry import EntryError, entry_from_row
 from mycelos.ledger.events import EVENTS, KNOWN, OUTSIDE, SUSPICIOUS
 from mycelos.ledger.items import interleaved
 from mycelos.ledger.log_filter import EVERYTHING, Filter
-from mycelos.proxy.ledger.database import SELECT, LedgerError, newest_checkpoint, open_for_reading
+from mycelos.proxy.ledger.checkpoint_rows import misplaced_checkpoint, newest_checkpoint
+from mycelos.proxy.ledger.database import SELECT, LedgerError, open_for_reading
 from mycelos.proxy.ledger.rare_index import FALLING, RARE, RISING, index_fault
 from mycelos.proxy.ledger.schema import schema_faults
 from mycelos.proxy.ledger.stored_tree import STORED_LEVELS, StoredTree
@@ -174,16 +175,23 @@ class LedgerReader:
     @property
     def tree(self) -> StoredTree:
         """The tree as it lies in the file."""
-        return StoredTree(self._connection)
+        return StoredTree(self._connection, self._path)
 
     def misplaced_checkpoint(self) -> int | None:
-        """The size of a checkpoint that is not in the row of its tile; None where all are."""
-        row = self._connection.execute("SELECT size FROM checkpoints WHERE tile IS NOT size >> 8 LIMIT 1").fetchone()
-        return None if row is None else int(row[0])
+        """The size of a checkpoint that is not in the row of its tile; None where all are.
+
+        Raises:
+            LedgerError: the file is damaged there.
+        """
+        return misplaced_checkpoint(self._connection, self._path)
 
     def newest_checkpoint(self, most: int | None = None) -> tuple[int, str] | None:
-        """Size and note of the newest checkpoint, of ``most`` entries at most; None where none was signed."""
-        return newest_checkpoint(self._connection, most)
+        """Size and note of the newest checkpoint, of ``most`` entries at most; None where none was signed.
+
+        Raises:
+            LedgerError: the file is damaged there.
+        """
+        return newest_checkpoint(self._connection, self._path, most)
 
     def last(self) -> int:
         """The place of the newest entry, -1 where there is none."""

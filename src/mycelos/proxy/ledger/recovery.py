@@ -11,7 +11,8 @@ from mycelos.ledger.chain import EMPTY, Head
 from mycelos.ledger.entry import Draft, Entry, EntryError, Phase, entry_from_row, make_draft
 from mycelos.ledger.events import Event
 from mycelos.ledger.verify import tail_fault
-from mycelos.proxy.ledger.database import SELECT, LedgerError, newest_checkpoint, open_for_reading
+from mycelos.proxy.ledger.checkpoint_rows import newest_checkpoint
+from mycelos.proxy.ledger.database import SELECT, LedgerError, open_for_reading
 from mycelos.proxy.ledger.rare_index import tail_index_fault
 from mycelos.wire.identifiers import DEFAULT_TENANT
 
@@ -93,7 +94,7 @@ def examine(path: Path, alive: Callable[[], None] | None = None) -> Recovery:
         # One state of the log for all that is read.
         connection.execute("BEGIN")
         head = _check_tail(connection, path)
-        return Recovery(head, *_unresolved(connection))
+        return Recovery(head, *_unresolved(connection, path))
     except EntryError as error:
         raise _unsound(path, f"a row of the ledger is no entry: {error}") from None
     finally:
@@ -132,7 +133,7 @@ def _unsound(path: Path, what: str) -> LedgerError:
     return LedgerError(what, way_out)
 
 
-def _unresolved(connection: sqlite3.Connection) -> tuple[tuple[Entry, ...], tuple[Others, ...]]:
+def _unresolved(connection: sqlite3.Connection, path: Path) -> tuple[tuple[Entry, ...], tuple[Others, ...]]:
     # Earlier epochs were settled by the start that followed them: their findings are the first entries of the next.
     resolved: set[tuple[int, str]] = set()
     intents: list[int] = []
@@ -142,7 +143,7 @@ def _unresolved(connection: sqlite3.Connection) -> tuple[tuple[Entry, ...], tupl
     for seq, phase, source, intent_seq in connection.execute(
         "SELECT seq, phase, source, intent_seq FROM audit_events "
         "WHERE seq >= ? AND phase IN ('intent', 'outcome') ORDER BY seq DESC",
-        (_last_epoch(connection),),
+        (_last_epoch(connection, path),),
     ):
         if phase == Phase.OUTCOME:
             resolved.add((intent_seq, source))
@@ -159,12 +160,12 @@ def _unresolved(connection: sqlite3.Connection) -> tuple[tuple[Entry, ...], tupl
     return tuple(map(entry_from_row, entries)), tuple(others.values())
 
 
-def _last_epoch(connection: sqlite3.Connection) -> int:
+def _last_epoch(connection: sqlite3.Connection, path: Path) -> int:
     """The number of the first entry of the newest epoch that was signed, or else of the newest at all.
 
     Epochs only grow, so that it is found by halving. What commands have added since without a key stands behind it.
     """
-    signed = newest_checkpoint(connection)
+    signed = newest_checkpoint(connection, path)
     newest = connection.execute(
         "SELECT seq, epoch FROM audit_events WHERE seq < ? ORDER BY seq DESC LIMIT 1", (signed[0] if signed else _ALL,)
     ).fetchone()

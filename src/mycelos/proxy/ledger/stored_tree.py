@@ -6,13 +6,14 @@ complete subtree is at most 255 hashes away.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+import sqlite3
+from typing import TYPE_CHECKING, Any, Final
 
 from mycelos.ledger import merkle
-from mycelos.proxy.ledger.database import LedgerError
+from mycelos.proxy.ledger.database import LedgerError, unreadable
 
 if TYPE_CHECKING:
-    import sqlite3
+    from pathlib import Path
 
 TILE_HEIGHT: Final = 8
 """Levels of a tile: it has 256 hashes at its lower edge."""
@@ -25,22 +26,27 @@ _LAST: Final = "SELECT seq FROM audit_events ORDER BY seq DESC LIMIT 1"
 
 
 class StoredTree:
-    """The tree behind one connection."""
+    """The tree behind one connection to the ledger at ``path``."""
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
+    def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
         self._connection = connection
+        self._path = path
 
     @property
     def size(self) -> int:
-        """Entries that are there now."""
-        row = self._connection.execute(_LAST).fetchone()
-        return row[0] + 1 if row else 0
+        """Entries that are there now.
+
+        Raises:
+            LedgerError: the file is damaged there.
+        """
+        rows = self._rows(_LAST)
+        return rows[0][0] + 1 if rows else 0
 
     def node(self, level: int, place: int) -> bytes:
         """The complete subtree at ``level`` and ``place``: a `mycelos.ledger.merkle.Lookup`.
 
         Raises:
-            LedgerError: a row that it needs is missing or is no hash.
+            LedgerError: a row that it needs is missing, is no hash, or cannot be read.
         """
         below = level - level % TILE_HEIGHT
         first = place << (level - below)
@@ -53,16 +59,15 @@ class StoredTree:
         """The root over the first ``size`` entries.
 
         Raises:
-            LedgerError: a row that it needs is missing or is no hash.
+            LedgerError: a row that it needs is missing, is no hash, or cannot be read.
         """
         return merkle.root_of(size, self.node)
 
     def _hashes(self, level: int, first: int, count: int) -> list[bytes]:
         if level == 0:
-            rows = self._connection.execute(_LEAVES, (first, first + count))
-            found = _of_hex([text for (text,) in rows])
+            found = _of_hex([text for (text,) in self._rows(_LEAVES, first, first + count)])
         else:
-            found = [row[0] for row in self._connection.execute(_NODES, (level, first, first + count))]
+            found = [row[0] for row in self._rows(_NODES, level, first, first + count)]
         if len(found) != count or any(type(one) is not bytes or len(one) != merkle.HASH_LENGTH for one in found):
             message = (
                 f"the ledger's tree lacks hashes of level {level} from place {first} on; "
@@ -70,6 +75,12 @@ class StoredTree:
             )
             raise LedgerError(message)
         return found
+
+    def _rows(self, statement: str, *values: int) -> list[Any]:
+        try:
+            return self._connection.execute(statement, values).fetchall()
+        except (sqlite3.Error, UnicodeDecodeError) as error:
+            raise unreadable(self._path, error) from None
 
 
 def _of_hex(texts: list[str]) -> list[bytes]:

@@ -20,6 +20,7 @@ from mycelos.ledger.entry import EntryError, Phase, make_draft
 from mycelos.ledger.events import Event
 from mycelos.ledger.merkle import Frontier
 from mycelos.ledger.unsigned import LIMIT
+from mycelos.proxy.ledger.checkpoint_rows import newest_checkpoint
 from mycelos.proxy.ledger.clock import Moment, last_moment, read_clock, step_between
 from mycelos.proxy.ledger.database import (
     BUSY_TIMEOUT,
@@ -31,7 +32,6 @@ from mycelos.proxy.ledger.database import (
     begin,
     copy_back,
     insert_entries,
-    newest_checkpoint,
     open_for_writing,
 )
 from mycelos.proxy.ledger.last_signed import LastSigned
@@ -96,9 +96,9 @@ class LedgerWriter:
         self._last_signed: LastSigned
         self._identity = self._file_identity()
         self._head = self._read_head(self._connection)
-        self._tree = Frontier.of(self._head.seq + 1, StoredTree(self._connection).node)
+        self._tree = Frontier.of(self._head.seq + 1, StoredTree(self._connection, path).node)
         self._signer: tuple[VerifierKey, Sign] | None = None
-        found = newest_checkpoint(self._connection)
+        found = newest_checkpoint(self._connection, path)
         self._checkpoint = None if found is None else found[1]
         # After a commit that failed, the log may end here as well: the error can come after the data.
         self._maybe_head = self._head
@@ -215,7 +215,7 @@ class LedgerWriter:
                 results.append((append, sealed))
         if entries:
             if self._signer is None:
-                _demand_room(connection, head)
+                _demand_room(connection, self._path, head)
             begin(connection, patience)
             self._commit(connection, entries, head)
             self._log_pages += _GROUP_PAGES + sum([append.weight for append in group]) // PAGE
@@ -283,7 +283,7 @@ class LedgerWriter:
                 connection.close()
                 message = "somebody else wrote to it; stop the system and run mycelos db audit verify"
                 raise WriteError(message)
-            self._tree = Frontier.of(found.seq + 1, StoredTree(connection).node)
+            self._tree = Frontier.of(found.seq + 1, StoredTree(connection, self._path).node)
             self._head = found
             self._connection = connection
         return self._connection
@@ -312,13 +312,13 @@ def _sealed(drafts: tuple[Draft, ...], head: Head, epoch: int, at: str, mono: in
     return sealed, head
 
 
-def _demand_room(connection: sqlite3.Connection, head: Head) -> None:
+def _demand_room(connection: sqlite3.Connection, path: Path, head: Head) -> None:
     """Without a key the log may not grow past what `mycelos.ledger.unsigned` lets a start take up.
 
     Raises:
         NoRoomError: up to ``head`` it would.
     """
-    newest = newest_checkpoint(connection)
+    newest = newest_checkpoint(connection, path)
     if head.seq + 1 - (0 if newest is None else newest[0]) > LIMIT:
         message = f"{LIMIT:,} entries of the ledger at most may wait for a start that signs them"
         raise NoRoomError(message)

@@ -8,12 +8,12 @@ import pytest
 from ledger_rows import row
 
 from mycelos.ledger.entry import COLUMNS
+from mycelos.proxy.ledger.checkpoint_rows import newest_checkpoint
 from mycelos.proxy.ledger.database import (
     INSERT,
     INSERT_NODE,
     KEEP_CHECKPOINT,
     LedgerError,
-    newest_checkpoint,
     open_for_reading,
     open_for_writing,
 )
@@ -134,7 +134,7 @@ def test_an_index_that_hides_rows_is_noticed_whatever_its_name(writer, intruder,
         "DELETE FROM checkpoints",
     ],
 )
-def test_tree_and_checkpoints_only_grow_whoever_writes(writer, intruder, statement):
+def test_tree_and_checkpoints_only_grow_whoever_writes(writer, intruder, path, statement):
     intruder.execute(INSERT_NODE, (8, 0, b"a hash"))
     for tile, size in ((0, 5), (0, 9), (1, 256), (1, 300)):
         intruder.execute(KEEP_CHECKPOINT, (tile, size, f"at {size}"))
@@ -142,7 +142,7 @@ def test_tree_and_checkpoints_only_grow_whoever_writes(writer, intruder, stateme
         intruder.execute(statement)
     assert intruder.execute("SELECT size, note FROM checkpoints").fetchall() == [(9, "at 9"), (300, "at 300")]
     assert intruder.execute("SELECT hash FROM tree_nodes").fetchall() == [(b"a hash",)]
-    assert newest_checkpoint(intruder) == (300, "at 300")
+    assert newest_checkpoint(intruder, path) == (300, "at 300")
 
 
 def test_another_schema_version_is_refused(writer, intruder, path):

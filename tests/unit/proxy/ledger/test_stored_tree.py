@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import sqlite3
+from contextlib import closing
+from pathlib import Path
 
 import pytest
+from damaged_table import damage
 
 from mycelos.ledger.merkle import Frontier, root_of
-from mycelos.proxy.ledger.database import LedgerError
+from mycelos.proxy.ledger.database import LedgerError, open_for_writing
 from mycelos.proxy.ledger.stored_tree import STORED_LEVELS, StoredTree
 
+PLACE = Path("ledger.sqlite")
 SIZE = 70_000
 """A whole tile of the second level, and then some."""
 
@@ -39,13 +43,13 @@ def stored():
 def test_few_nodes_are_kept(stored):
     connection, _ = stored
     assert connection.execute("SELECT count(*) FROM tree_nodes").fetchone() == (SIZE // 256 + SIZE // 65_536,)
-    assert StoredTree(connection).size == SIZE
+    assert StoredTree(connection, PLACE).size == SIZE
 
 
 @pytest.mark.parametrize("level", range(17))
 def test_each_complete_subtree_is_found(stored, level):
     connection, every = stored
-    tree = StoredTree(connection)
+    tree = StoredTree(connection, PLACE)
     last = (SIZE >> level) - 1
     for place in {0, 1, last // 2, last} if last > 0 else {0}:
         assert tree.node(level, place) == every[level, place]
@@ -54,7 +58,7 @@ def test_each_complete_subtree_is_found(stored, level):
 @pytest.mark.parametrize("size", [0, 1, 2, 255, 256, 257, 511, 65_535, 65_536, 65_537, SIZE])
 def test_the_root_of_each_size_is_that_of_the_recursion(stored, size):
     connection, every = stored
-    assert StoredTree(connection).root(size) == root_of(size, lambda level, place: every[level, place])
+    assert StoredTree(connection, PLACE).root(size) == root_of(size, lambda level, place: every[level, place])
 
 
 @pytest.mark.parametrize(
@@ -70,7 +74,7 @@ def test_a_leaf_that_is_missing_or_no_hash_is_no_root(stored, damage):
     connection.execute("SAVEPOINT before")
     connection.execute(damage)
     with pytest.raises(LedgerError, match="level 0 from place 0"):
-        StoredTree(connection).node(3, 0)
+        StoredTree(connection, PLACE).node(3, 0)
     connection.execute("ROLLBACK TO before")
 
 
@@ -80,5 +84,17 @@ def test_a_node_that_is_missing_or_no_hash_is_no_root(stored, damage):
     connection.execute("SAVEPOINT before")
     connection.execute(damage)
     with pytest.raises(LedgerError, match="level 8 from place 0"):
-        StoredTree(connection).node(10, 0)
+        StoredTree(connection, PLACE).node(10, 0)
     connection.execute("ROLLBACK TO before")
+
+
+def test_a_file_that_is_damaged_there_is_a_ledger_error_with_its_place(tmp_path):
+    path = tmp_path / "ledger.sqlite"
+    open_for_writing(path).close()
+    damage(path, "audit_events")
+    damage(path, "tree_nodes")
+    with closing(sqlite3.connect(path)) as connection:
+        tree = StoredTree(connection, path)
+        for asked in (lambda: tree.size, lambda: tree.node(0, 0), lambda: tree.node(8, 0)):
+            with pytest.raises(LedgerError, match=r"ledger\.sqlite cannot be read as a ledger.*keep the file"):
+                asked()
