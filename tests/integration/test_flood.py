@@ -10,6 +10,7 @@ import pytest
 from mycelos.ledger.entry import Phase
 from mycelos.ledger.events import Event
 from mycelos.prove.twin import SERVICE, Twin
+from mycelos.wire.problems import ProblemCode, Refusal
 
 CONNECTIONS = 64
 EACH = 100
@@ -71,14 +72,40 @@ def test_a_flood_ends_at_its_limit_and_is_told_once_and_a_revocation_is_not_limi
         assert set(codes[taken:]) == {"rate_limited"}
         # What its requests put on record has a limit of its own.
         assert twin.use("https://evil.example/", with_credential=False).code == "egress_not_allowed"
+        # So has a sign-in at the vault page that failed.
+        with pytest.raises(Refusal) as guessed:
+            twin.operator.redeem_link("guessed")
+        assert guessed.value.problem.code is ProblemCode.FORBIDDEN
         twin.operator.delete(SERVICE)
         entries = twin.entries()
+    assert [entry.outcome for entry in entries if entry.event == Event.OPERATOR_LOGIN_FAILED] == ["refused"]
     told = [entry for entry in entries if entry.event == Event.LEDGER_LIMITED]
     assert [(entry.subject, json.loads(entry.details)) for entry in told] == [
         ("gateway", {"code": "rate_limited", "count": 1})
     ]
     assert sum(entry.event == Event.POLICY_CHANGED for entry in entries) == taken
     assert (entries[-1].event, entries[-1].outcome) == (Event.CREDENTIAL_DELETED, "ok")
+
+
+def test_guessing_ends_at_its_limit_and_whoever_has_a_good_link_still_signs_in() -> None:
+    def guess(twin: Twin) -> ProblemCode:
+        with pytest.raises(Refusal) as refused:
+            twin.operator.redeem_link("guessed")
+        return refused.value.problem.code
+
+    with Twin(9) as twin:
+        link = twin.operator.create_link()
+        codes = [guess(twin) for _ in range(400)]
+        taken = codes.count(ProblemCode.FORBIDDEN)
+        assert set(codes[taken:]) <= {ProblemCode.RATE_LIMITED, ProblemCode.FORBIDDEN}
+        assert 20 < taken < 300
+        twin.operator.redeem_link(link.code)
+        assert twin.gateway("POST", "/audit/append", {"event": "run.started"}).status == 200
+        entries = twin.entries()
+    assert sum(entry.event == Event.OPERATOR_LOGIN_FAILED for entry in entries) == taken
+    assert any(entry.event == Event.OPERATOR_LOGIN for entry in entries)
+    (told, *_) = [entry for entry in entries if entry.event == Event.LEDGER_LIMITED]
+    assert told.subject == "operator"
 
 
 def test_without_the_limit_all_of_it_is_written() -> None:

@@ -1,11 +1,12 @@
 """How much each source may put on record, and what is kept free for the operator when the disk is nearly full.
 
 Every entry that is written because of a request at the gateway's door is counted: what the gateway claims, and what
-the proxy records of its requests. Each of the two sources has a bucket of its own. What `precedence` puts first is
-never refused here; an outcome is counted all the same, and the next intent pays for it.
+the proxy records of its requests. Each of the two sources has a bucket of its own, and so has what whoever reaches the
+vault page can cause without a token: a sign-in that failed. What `precedence` puts first is never refused here; an
+outcome is counted all the same, and the next intent pays for it.
 
 A day of flooding costs the rate times 86,400: with the default of 64 KiB a second, 5.3 GiB for each of the two
-sources, about 110 entries a second each.
+sources, about 110 entries a second each; one of failed sign-ins at most 44 MB, about one a second.
 """
 
 from __future__ import annotations
@@ -24,8 +25,24 @@ if TYPE_CHECKING:
     from mycelos.ledger.entry import Draft
     from mycelos.proxy.ledger.disk_reserve import DiskReserve
 
+STRANGERS_RATE: Final = 512
+"""Bytes a second of failed sign-ins: enough to see who guesses, and the gateway's flood takes none of it."""
+
+STRANGERS_BURST: Final = 64 * 1024
+"""Bytes of them at once."""
+
 REPORT_EVERY: Final = 60.0
 """Seconds between two entries that say of one limit that it refuses."""
+
+
+_FLOODING: Final = (
+    "Try again in a second. If nobody means to do so much, look for a flood: mycelos db audit --suspicious. "
+    "The limit is ledger.bytes_per_second in operator.toml."
+)
+_GUESSING: Final = (
+    "Somebody tries to sign in again and again: mycelos db audit --suspicious. "
+    "A good link still signs in; make a fresh one with: mycelos open --operator"
+)
 
 
 class LimitedError(Refusal):
@@ -93,6 +110,7 @@ class LedgerLimits:
             source: Bucket(settings.bytes_per_second, settings.burst_bytes, monotonic)
             for source in (Source.PROXY, Source.GATEWAY)
         }
+        self._buckets[Source.OPERATOR] = Bucket(STRANGERS_RATE, STRANGERS_BURST, monotonic)
         self._reports = {source: _Reports(monotonic) for source in Source}
         self._disk_reports = _Reports(monotonic)
 
@@ -123,8 +141,7 @@ class LedgerLimits:
                 raise LimitedError(
                     ProblemCode.RATE_LIMITED,
                     "More was to be recorded than is within a second.",
-                    "Try again in a second. If nobody means to do so much, look for a flood: mycelos db audit "
-                    "--suspicious. The limit is ledger.bytes_per_second in operator.toml.",
+                    _GUESSING if draft.source is Source.OPERATOR else _FLOODING,
                     source=draft.source,
                     report=self._reports[draft.source].count(),
                 )

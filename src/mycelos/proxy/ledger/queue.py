@@ -18,7 +18,7 @@ ENTRY_LIMIT: Final = 4096
 WEIGHT_LIMIT: Final = 16 * 1024 * 1024
 """Characters that may wait at once."""
 
-_SHARES: Final = {Source.PROXY: 0.75, Source.GATEWAY: 0.5, Source.INGRESS: 0.5}
+_SHARES: Final = {Source.OPERATOR: 0.875, Source.PROXY: 0.75, Source.GATEWAY: 0.5, Source.INGRESS: 0.5}
 """The share of both up to which a source may fill the queue with what does not come first."""
 
 GROUP_ENTRIES: Final = 512

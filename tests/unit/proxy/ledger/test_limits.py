@@ -5,13 +5,15 @@ import pytest
 from mycelos.configuration.operator_file import LedgerSettings
 from mycelos.ledger.entry import Phase, make_draft
 from mycelos.ledger.events import Event
-from mycelos.proxy.ledger.limits import REPORT_EVERY, LedgerLimits, LimitedError
+from mycelos.proxy.ledger.limits import REPORT_EVERY, STRANGERS_BURST, STRANGERS_RATE, LedgerLimits, LimitedError
 from mycelos.wire.problems import ProblemCode
 
 CLAIM = make_draft(Event.TOOL_CALLED, Phase.FACT, tenant="t")
 REFUSAL = make_draft(Event.PROXY_BINDING_VIOLATION, Phase.FACT, tenant="t")
 INTENT = make_draft(Event.PROXY_HTTP_REQUEST, Phase.INTENT, tenant="t")
 OUTCOME = make_draft(Event.PROXY_HTTP_REQUEST, Phase.OUTCOME, tenant="t", intent_seq=0)
+GUESS = make_draft(Event.OPERATOR_LOGIN_FAILED, Phase.FACT, tenant="t")
+SIGN_IN = make_draft(Event.OPERATOR_LOGIN, Phase.FACT, tenant="t")
 REVOCATION = make_draft(Event.CREDENTIAL_DELETED, Phase.INTENT, tenant="t")
 SIZE = CLAIM.size
 
@@ -61,6 +63,25 @@ def test_size_counts_and_not_only_number(world):
 
 
 def test_the_gateway_s_claims_and_its_requests_have_a_limit_each(world):
+    assert world.taken(CLAIM)[0] == 4
+    assert world.taken(REFUSAL)[0] == 4
+
+
+def test_a_failed_sign_in_is_recorded_whatever_the_gateway_floods(world):
+    world.taken(CLAIM)
+    world.taken(REFUSAL)
+    assert world.taken(GUESS) == (20, None)
+
+
+def test_guessing_has_a_limit_of_its_own_which_takes_nothing_from_others(world):
+    taken, refusal = world.taken(GUESS, 10_000)
+    assert taken == STRANGERS_BURST // GUESS.size
+    assert (refusal.problem.code, refusal.source) == (ProblemCode.RATE_LIMITED, "operator")
+    assert "mycelos open --operator" in refusal.problem.next
+    world.now += 10.0
+    assert world.taken(GUESS, 1000)[0] in {10 * STRANGERS_RATE // GUESS.size, 10 * STRANGERS_RATE // GUESS.size + 1}
+    assert world.taken(SIGN_IN) == (20, None)
+    assert world.taken(REVOCATION) == (20, None)
     assert world.taken(CLAIM)[0] == 4
     assert world.taken(REFUSAL)[0] == 4
 

@@ -58,7 +58,8 @@ def test_the_gateway_cannot_fill_the_part_of_the_proxy_nor_its_requests_that_of_
     waiting = AppendQueue()
     fill(waiting, Event.TOOL_CALLED, 4)
     fill(waiting, Event.PROXY_BINDING_VIOLATION, 2)
-    fill(waiting, Event.CREDENTIAL_DELETED, 2)
+    fill(waiting, Event.OPERATOR_LOGIN_FAILED, 1)
+    fill(waiting, Event.CREDENTIAL_DELETED, 1)
 
 
 def test_a_revocation_goes_into_the_next_group_before_all_that_waits_and_the_group_is_bounded(monkeypatch):
