@@ -14,6 +14,7 @@ from mycelos.cli.gateway_client import client_of, running_state
 from mycelos.cli.operator_command import operator_door
 from mycelos.cli.output import CommandError, ExitCode, complain, print_json, say
 from mycelos.configuration.layout import DataLayout
+from mycelos.wire.problems import joined
 
 _GATEWAY_SECONDS: Final = 10.0
 _LATER: Final = (
@@ -62,7 +63,7 @@ def _end_all(layout: DataLayout) -> tuple[dict[str, int | None], str]:
         answer = gateway.post("api", "auth", "end-all", answer=EndedAll)
     except CommandError as error:
         # The gateway may be what the lockdown is for: whatever it answers, egress is stopped.
-        return unknown, f"{error} {_LATER}"
+        return unknown, joined(str(error), _LATER)
     return {"sessions": answer.sessions, "runs": answer.runs}, ""
 
 

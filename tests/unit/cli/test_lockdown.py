@@ -47,6 +47,7 @@ def test_its_answer_as_json(mycelos: Any, operator_system: Any, gateway: Any) ->
     ("answer", "said"),
     [
         ((503, problem("audit_unavailable", "The ledger is full.", "Free some space.", 503)), "The ledger is full."),
+        ((503, problem("internal", "It failed.", "See mycelos doctor", 503)), "See mycelos doctor. Its sessions"),
         ((200, {"sessions": "all"}), "not understood"),
         ((200, ["no"]), "not understood"),
         ((200, b"no json"), "not understood"),
@@ -61,7 +62,7 @@ def test_a_gateway_that_fails_does_not_keep_egress_open(
     assert code == 1
     assert "nothing leaves" in out
     assert said in err
-    assert "end by themselves" in err
+    assert ". Its sessions and runs end by themselves" in err
     assert operator_system.lockdown.state.locked
 
 
