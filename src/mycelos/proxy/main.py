@@ -62,7 +62,7 @@ from mycelos.proxy.materialize import Materializing
 from mycelos.proxy.operator_door.approvals import forget_outdated, note_end
 from mycelos.proxy.operator_door.composition import Parts, compose
 from mycelos.proxy.operator_door.links import OneTimeLinks
-from mycelos.proxy.operator_door.unix_socket import bind_operator_socket, write_operator_token
+from mycelos.proxy.operator_door.unix_socket import bind_operator_socket, clear_operator_socket, write_operator_token
 from mycelos.proxy.passkeys.ceremony import RelyingParty
 from mycelos.proxy.passkeys.store import Passkeys
 from mycelos.proxy.readiness import Readiness
@@ -190,6 +190,8 @@ async def _run(start: Start) -> None:
         vault, recorder = await open_stores(
             layout, start.master_key, stack, os.environ, settings, alive=start.readiness.busy
         )
+        # Before the first task: a start that is refused beside one ends in a group of errors.
+        clear_operator_socket(layout)
         limits = start.operator_file.ledger
         recorder.limit_by(LedgerLimits(limits, DiskReserve(layout.proxy, limits.reserve_bytes)))
         rules = EgressRules.open(vault.database, vault.keys)

@@ -157,6 +157,17 @@ def test_what_it_cannot_start_with_is_one_clear_line_and_exit_code_1(
         assert "Traceback" not in text
 
 
+def test_a_folder_in_the_place_of_the_operator_s_socket_is_one_clear_line_with_the_fix(layout: DataLayout) -> None:
+    layout.proxy.mkdir(mode=0o700, parents=True)
+    layout.operator_socket.mkdir()
+    with started(layout) as (process, ready, _):
+        _, text = process.communicate(timeout=20)
+    assert (process.returncode, ready) == (1, b"")
+    assert f"mycelos proxy cannot start: {layout.operator_socket} is in the way" in text
+    assert "Move it away" in text
+    assert len(text.strip().splitlines()) == 1
+
+
 def test_another_key_than_the_vaults_stops_the_start_and_leaves_the_vault_as_it_was(layout: DataLayout) -> None:
     with started(layout) as (process, ready, _):
         assert ready == b"ready\n"

@@ -6,7 +6,6 @@ import os
 import secrets
 import socket
 import stat
-from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -42,17 +41,33 @@ def write_operator_token(layout: DataLayout) -> str:
     return token
 
 
-def bind_operator_socket(layout: DataLayout) -> socket.socket:
-    """A listening socket at its path, mode 0600. One that a dead proxy left is replaced.
+def clear_operator_socket(layout: DataLayout) -> None:
+    """Remove the socket that a dead proxy left.
 
     The vault's lock, taken before, says that no other proxy lives on this folder.
 
     Raises:
-        OSError: the path cannot be bound.
+        VaultError: something lies there that cannot be removed.
     """
     path = layout.operator_socket
-    with suppress(FileNotFoundError):
-        path.unlink()
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise VaultError(
+            detail=f"{path} is in the way of the operator's socket ({os.strerror(error.errno or 0)}).",
+            next_step="Move it away and start again.",
+        ) from None
+
+
+def bind_operator_socket(layout: DataLayout) -> socket.socket:
+    """A listening socket at its path, mode 0600, in the place of one that was left.
+
+    Raises:
+        VaultError: as `clear_operator_socket`.
+        OSError: the path cannot be bound.
+    """
+    clear_operator_socket(layout)
+    path = layout.operator_socket
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
     folder = os.open(path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     # Between bind and chmod the folder's own mode, 0700, keeps others out.

@@ -62,3 +62,9 @@ def test_a_folder_with_a_long_path_has_a_door_too(tmp_path: Path) -> None:
             OperatorClient(layout, timeout=0.05).status()
         accepted, _ = listener.accept()
         accepted.close()
+
+
+def test_what_cannot_be_removed_is_named_with_the_fix(layout: DataLayout) -> None:
+    layout.operator_socket.mkdir(parents=True)
+    with pytest.raises(VaultError, match=r"operator\.sock is in the way.*Move it away"):
+        bind_operator_socket(layout)
