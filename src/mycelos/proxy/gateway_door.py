@@ -20,7 +20,7 @@ from mycelos.proxy.audit_routes import AuditRoutes
 from mycelos.proxy.stored_secrets import CLAIMED_CHARACTERS, StoredSecrets, TooMuchTextError, Vault
 from mycelos.proxy.turns import Turns
 from mycelos.wire.audit import AppendReceipt, AppendRequest
-from mycelos.wire.decoding import decode_json
+from mycelos.wire.decoding import decode_request
 from mycelos.wire.egress import (
     PROTOCOL_HEADER,
     PROTOCOL_VERSION,
@@ -233,7 +233,7 @@ class GatewayDoor:
 
     async def _list_credentials(self, _scope: Scope, receive: Receive, send: Send) -> None:
         if body := await asgi.read_body(receive, _SMALL_BODY):
-            decode_json(body, NothingAsked, "request")
+            decode_request(body, NothingAsked, "request")
         summaries = [
             CredentialSummary(
                 service=credential.service,
@@ -249,7 +249,7 @@ class GatewayDoor:
     async def _materialize(self, _scope: Scope, receive: Receive, send: Send) -> None:
         try:
             self._lockdown.refuse()
-            wanted = decode_json(await asgi.read_body(receive, _SMALL_BODY), MaterializeCall, "request")
+            wanted = decode_request(await asgi.read_body(receive, _SMALL_BODY), MaterializeCall, "request")
         except Refusal as refusal:
             await self._materializing.deny(refusal)
             raise
@@ -259,7 +259,7 @@ class GatewayDoor:
 
     async def _check_text(self, _scope: Scope, receive: Receive, send: Send) -> None:
         """Of a person's message, before it is kept anywhere; that it was one that holds a secret is on record."""
-        request = decode_json(await asgi.read_body(receive, _TEXT_BODY), SecretCheck, "text")
+        request = decode_request(await asgi.read_body(receive, _TEXT_BODY), SecretCheck, "text")
         is_held = await self._looked(self._secrets.answer(request.text))
         if is_held:
             await self._record_refused("message", ProblemCode.FORBIDDEN)
@@ -281,7 +281,7 @@ class GatewayDoor:
         await self._ledger.fact(Event.PROXY_SECRET_REFUSED, outcome="refused", reason=reason, details=details)
 
     async def _append(self, _scope: Scope, receive: Receive, send: Send) -> None:
-        request = decode_json(await asgi.read_body(receive, _SMALL_BODY), AppendRequest, "event")
+        request = decode_request(await asgi.read_body(receive, _SMALL_BODY), AppendRequest, "event")
         # What could not be written is refused unread: else it would answer guesses and leave nothing on record.
         await asgi.answer_json(send, await self._ledger.append_claimed(request, self._judge_draft))
 

@@ -28,7 +28,7 @@ from mycelos.sandbox.probe import self_test
 from mycelos.sandbox.profiles import AGENT, SandboxProfile
 from mycelos.sandbox.status import LONGEST_LINE, check_status
 from mycelos.sandbox.workspace import open_run_workspace
-from mycelos.wire.decoding import decode_json
+from mycelos.wire.decoding import decode_request
 from mycelos.wire.identifiers import IdentifierError, Kind, parse_identifier
 from mycelos.wire.problems import ProblemCode, Refusal
 from mycelos.wire.spawn import Profile, RunEnded, SpawnAnswer, SpawnRequest
@@ -115,7 +115,7 @@ class Spawner:
             self._serving = False
             return
         try:
-            request = decode_json(data, SpawnRequest, "spawn request")
+            request = decode_request(data, SpawnRequest, "spawn request")
             self._start(request)
         except Refusal as refusal:
             problem = refusal.problem

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -78,3 +79,42 @@ def decode_json(data: bytes | str, message_type: type[Message], name: str) -> Me
             f"Not valid UTF-8 JSON, in {name}",
             f"Send {name} as UTF-8 JSON.",
         ) from None
+
+
+def decode_request(data: bytes, message_type: type[Message], name: str) -> Message:
+    """`decode_json` of what somebody asks for, in which no object may have one name twice.
+
+    Readers differ on which of the two counts (RFC 8259, section 4): what was asked must be what was decided on.
+
+    Raises:
+        Refusal: `invalid_request`; the detail names the field.
+    """
+    message = decode_json(data, message_type, name)
+    try:
+        _NAMES.decode(data.decode())
+    except (_TwiceError, RecursionError) as error:
+        what = str(error) if isinstance(error, _TwiceError) else "Nested too deep"
+        raise Refusal(
+            ProblemCode.INVALID_REQUEST,
+            f"{what}, in {name}",
+            f"Correct {name} and send it again.",
+        ) from None
+    return message
+
+
+class _TwiceError(Exception):
+    """A name stands twice in one object."""
+
+
+def _demand_once(pairs: list[tuple[str, Any]]) -> None:
+    seen = set()
+    for field, _ in pairs:
+        if field in seen:
+            # The sender's text, as that of an unknown field.
+            message = f"The field `{field[:64]}` stands there twice"
+            raise _TwiceError(message)
+        seen.add(field)
+
+
+# Numbers stay text: one of a million digits is not worth reading twice.
+_NAMES = json.JSONDecoder(object_pairs_hook=_demand_once, parse_int=len, parse_float=len)

@@ -106,6 +106,22 @@ async def test_the_gateway_appends_its_own_events_and_no_other(house: House) -> 
 
 
 @pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/audit/append", b'{"event":"tool.called","event":"run.started"}'),
+        ("/audit/append", b'{"event":"tool.called","details":{"tool":"a","tool":"b"}}'),
+        ("/secret/check", b'{"text":"a","text":"b"}'),
+    ],
+)
+async def test_a_body_that_says_one_thing_twice_is_refused(house: House, path: str, body: bytes) -> None:
+    async with client(make_door(house)) as asking:
+        answer = await asking.post(path, content=body, headers={"Content-Type": "application/json"})
+    assert answer.status_code == 400
+    assert "stands there twice" in answer.json()["detail"]
+    assert await house.recorder.events() == []
+
+
+@pytest.mark.parametrize(
     ("method", "path", "status"),
     [
         ("GET", "/http", 405), ("POST", "/audit/events", 405), ("POST", "/audit/checkpoint", 405),

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 import pytest
@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mycelos.wire.binding import Binding
-from mycelos.wire.decoding import decode_json
+from mycelos.wire.decoding import decode_json, decode_request
 from mycelos.wire.egress import HttpCall
 from mycelos.wire.problems import ProblemCode, Refusal
 from mycelos.wire.runner import FromRunner
@@ -123,3 +123,52 @@ def test_any_bytes_are_read_or_refused(data: bytes) -> None:
     except Refusal:
         return
     assert isinstance(frame, msgspec.Struct)
+
+
+@pytest.mark.parametrize(
+    ("body", "named"),
+    [
+        (b'{"method":"GET","url":"x","url":"y"}', "url"),
+        (b'{"method":"GET","u\\u0072l":"x","url":"x"}', "url"),
+        (b'{"method":"GET","url":"x","headers":{"A":"1","B":"2","A":"1"}}', "A"),
+        (b'{"method":"GET","url":"x","headers":{"' + b"A" * 100 + b'":"1","' + b"A" * 100 + b'":"1"}}', "A" * 64),
+    ],
+)
+def test_a_name_that_stands_twice_in_one_object_of_a_request_is_refused(body: bytes, named: str) -> None:
+    with pytest.raises(Refusal) as caught:
+        decode_request(body, HttpCall, "call")
+    assert caught.value.problem.code is ProblemCode.INVALID_REQUEST
+    assert caught.value.problem.detail == f"The field `{named}` stands there twice, in call"
+
+
+class Anything(msgspec.Struct):
+    it: Any
+
+
+@given(json_values)
+def test_a_request_without_such_a_name_is_decoded_as_ever(value: object) -> None:
+    body = json.dumps({"it": value}).encode()
+    assert _decoded(decode_request, body) == _decoded(decode_json, body)
+
+
+def _decoded(decode: Any, body: bytes) -> object:
+    try:
+        return decode(body, Anything, "it").it
+    except Refusal as refusal:
+        return refusal.problem.detail
+
+
+def test_what_is_no_request_is_refused_as_ever() -> None:
+    deep = b'{"it":' + b"[" * 100_000 + b"]" * 100_000 + b"}"
+    for body in (b"", b"{", b'{"it":"\xff"}', b"\xef\xbb\xbf{}", deep, b'{"it":NaN}', b'{"it":1}x'):
+        with pytest.raises(Refusal):
+            decode_request(body, Anything, "it")
+    assert decode_request(b'{"it":1' + b"0" * 300 + b"}", Anything, "it").it
+
+
+def test_depth_ends_in_an_answer_or_a_refusal() -> None:
+    found = [_decoded(decode_request, b'{"it":' + b"[" * depth + b"]" * depth + b"}") for depth in range(1, 1000)]
+    assert isinstance(found[0], list)
+    assert isinstance(found[-1], str)
+    # One of the two readers gives up a little earlier than the other.
+    assert "Nested too deep, in it" in found

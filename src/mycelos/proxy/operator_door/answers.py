@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 from starlette.responses import Response
 
-from mycelos.wire.decoding import decode_json
+from mycelos.wire.decoding import decode_request
 from mycelos.wire.problems import MEDIA_TYPE, REFUSED_HEADER, ProblemCode, Refusal
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ async def read_message(request: Request, message_type: Any) -> Any:
             raise Refusal(
                 ProblemCode.TOO_LARGE, f"The request is longer than {BODY_LIMIT} bytes.", "Send a shorter one."
             )
-    return decode_json(bytes(body), message_type, "request")
+    return decode_request(bytes(body), message_type, "request")
 
 
 def answer(message: Any, status: HTTPStatus = HTTPStatus.OK) -> Response:
