@@ -197,12 +197,20 @@ async def test_a_ledger_that_cannot_be_read_now_is_not_said_to_be_broken(ledger,
 
 
 @pytest.mark.parametrize("make", [os.mkfifo, os.mkdir, lambda path: path.symlink_to("/dev/zero")])
-@pytest.mark.parametrize("name", ["ledger.signed", "ledger.sqlite-journal", "ledger.sqlite-wal", "ledger.sqlite-shm"])
+@pytest.mark.parametrize(
+    "name", ["ledger.sqlite", "ledger.signed", "ledger.sqlite-journal", "ledger.sqlite-wal", "ledger.sqlite-shm"]
+)
 async def test_what_lies_in_the_place_of_a_file_of_the_ledger_is_named_and_not_waited_for(ledger, capsys, name, make):
     (ledger.proxy / name).unlink(missing_ok=True)
     make(ledger.proxy / name)
-    assert call(ledger, "verify") == 1
-    assert str(ledger.proxy / name) in capsys.readouterr().err
+    for is_remembered in (False, True):
+        if is_remembered:
+            remember(ledger.command_line_head, note_of(2))
+        assert call(ledger, "verify") == 1
+        told = capsys.readouterr().err
+        assert str(ledger.proxy / name) in told
+        assert "not a regular file" in told
+        assert "there is no ledger" not in told
 
 
 async def test_without_the_vault_those_who_remember_outside_are_missing_and_it_is_not_said_to_hold(
