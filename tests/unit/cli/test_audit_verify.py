@@ -10,20 +10,17 @@ from functools import partial
 
 import msgspec
 import pytest
-from audit_ledger import call, changed, tamper, write_ledger
+from audit_ledger import call, changed, tamper, write_export, write_ledger
 from ledger_keys import ledger_keys, note_of
 
 from mycelos.cli import audit_verify
 from mycelos.configuration.layout import DataLayout
-from mycelos.ledger.entry import Entry
 from mycelos.ledger.events import Event
-from mycelos.ledger.export import to_checkpoint_line, to_line
 from mycelos.ledger.signed_note import VerifierKey
 from mycelos.proxy.ledger.database import LedgerUnavailableError
 from mycelos.proxy.ledger.heads import outside_of, remember
 from mycelos.proxy.ledger.keys import origin_of
 from mycelos.proxy.ledger.last_signed import file_of
-from mycelos.proxy.ledger.reader import LedgerReader
 from mycelos.proxy.ledger.recorder import Recorder
 from mycelos.proxy.vault.installation import installation_of
 from mycelos.proxy.vault.store import Vault
@@ -311,10 +308,7 @@ async def test_an_export_of_another_log_is_not_compared_with_what_this_installat
     (tmp_path / "kept.note").write_text(recorder.checkpoint)
     key = str(recorder.key)
     await recorder.close()
-    export = tmp_path / "other.jsonl"
-    with LedgerReader(other.ledger) as reader:
-        lines = [to_checkpoint_line(one) if isinstance(one, bytes) else to_line(Entry(*one)) for one in reader.items()]
-        export.write_bytes(b"".join(line + b"\n" for line in lines))
+    export = write_export(other.ledger, tmp_path / "other.jsonl")
     given = ["--checkpoint", str(tmp_path / "kept.note")]
     capsys.readouterr()
     for arguments, code in ([], 6), (["--key", key], 6), (given, 0), ([*given, "--key", key], 0):
