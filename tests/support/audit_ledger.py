@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import sqlite3
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 from ledger_keys import ledger_keys
 
 from mycelos.cli.audit import app
 from mycelos.configuration.layout import DataLayout
+from mycelos.ledger.entry import Entry
 from mycelos.ledger.events import Event
+from mycelos.ledger.export import to_checkpoint_line, to_line
+from mycelos.proxy.ledger.reader import LedgerReader
 from mycelos.proxy.ledger.recorder import Recorder
 from mycelos.wire.audit import AppendRequest
 
@@ -47,3 +51,11 @@ def changed(layout: DataLayout, *statements: str) -> None:
     guards = connection.execute("SELECT name, sql FROM sqlite_master WHERE type = 'trigger'").fetchall()
     connection.close()
     tamper(layout, *(f"DROP TRIGGER {name}" for name, _ in guards), *statements, *(sql for _, sql in guards))
+
+
+def write_export(ledger: Path, target: Path) -> Path:
+    """What `mycelos db audit export` writes of ``ledger``, with nothing recorded of it; gives ``target``."""
+    with LedgerReader(ledger) as reader:
+        lines = [to_checkpoint_line(one) if isinstance(one, bytes) else to_line(Entry(*one)) for one in reader.items()]
+    target.write_bytes(b"".join(line + b"\n" for line in lines))
+    return target

@@ -16,9 +16,10 @@ from mycelos.cli.audit_witness import Witnesses
 from mycelos.cli.data_directory import settings_of
 from mycelos.cli.output import ExitCode, complain, fail, mute_stdout, one_line, print_json_line, say
 from mycelos.configuration.layout import DataLayout
-from mycelos.configuration.plain_file import NOT_PLAIN, open_plain_file, read_at_most
+from mycelos.configuration.plain_file import open_plain_file, read_at_most
+from mycelos.ledger.checkpoint import CheckpointError, parse_text
 from mycelos.ledger.export import LINE_LIMIT, item_from_line
-from mycelos.ledger.signed_note import NOTE_LIMIT, NoteError, VerifierKey
+from mycelos.ledger.signed_note import NOTE_LIMIT, NoteError, VerifierKey, parse_note
 from mycelos.ledger.verify import RememberedNote, Verdict, Verification, verify
 from mycelos.proxy.ledger.database import LedgerError, LedgerUnavailableError
 from mycelos.proxy.ledger.heads import Outside, outside_of, remember, remembered_heads
@@ -46,8 +47,9 @@ def verify_log(
     this says where; or what lies there is no ledger. 6: cannot tell: nothing is wrong, but nothing was remembered, or
     something that is needed could not be read, asked, remembered or printed.
 
-    An export may be older than what is remembered; it is no fault that newer entries are not in it. A checkpoint that
-    is given must be in it.
+    An export may be older than what is remembered and than --key; it is no fault that newer entries are not in it. It
+    may be of another installation's log, which what is remembered here says nothing of. A checkpoint that is given must
+    be in it.
 
     Example: mycelos db audit verify --checkpoint kept-elsewhere.note
     """
@@ -66,18 +68,17 @@ def verify_log(
         if checkpoint is not None:
             evidence[GIVEN] = RememberedNote(_read_given(checkpoint))
     except NoteError as error:
-        return fail(f"--key: {error}; mycelos db audit checkpoint shows the one of this log", ExitCode.WRONG_USAGE)
-    except OSError as error:
-        makes = "mycelos db audit checkpoint > FILE writes one"
-        return fail(f"--checkpoint: {checkpoint} cannot be read: {error.strerror}; {makes}", ExitCode.WRONG_USAGE)
+        return fail(
+            f"--key: {error}; mycelos db audit checkpoint --key shows the one of this log", ExitCode.WRONG_USAGE
+        )
+    except CheckpointError as error:
+        return fail(f"--checkpoint: {error}; mycelos db audit checkpoint > FILE writes one", ExitCode.WRONG_USAGE)
     try:
         found = _verify(layout, export, evidence, trusted)
         result = found.result if export is not None else witnesses.weigh(found.result, found.checkpoint)
     except OSError as error:
-        # Something else in the place of a file of the ledger is not the ledger that was written.
-        is_other = export is None and error.errno in NOT_PLAIN
         text = f"{error.filename or export or layout.ledger} cannot be read: {error.strerror}"
-        return fail(text) if is_other else fail(f"cannot tell: {text}", ExitCode.CANNOT_TELL)
+        return fail(f"cannot tell: {text}", ExitCode.CANNOT_TELL)
     except LedgerUnavailableError as error:
         return fail(f"cannot tell: {error}", ExitCode.CANNOT_TELL)
     except LedgerError as error:
@@ -121,13 +122,26 @@ def _tell(result: Verification, as_json: bool, *, is_remembered: bool) -> int:
 
 
 def _of_a_copy(memory: Evidence) -> Evidence:
-    return replace(memory, binds_end=False) if isinstance(memory, RememberedNote) else memory
+    return replace(memory, binds=False) if isinstance(memory, RememberedNote) else memory
 
 
 def _read_given(path: Path) -> bytes:
-    """The note in a file that was named on purpose: a link or a pipe will do, and a pipe is waited for."""
-    with path.open("rb") as stream:
-        return read_at_most(stream, NOTE_LIMIT, path)
+    """The note in a file that was named on purpose: a link or a pipe will do, and a pipe is waited for.
+
+    Raises:
+        CheckpointError: it cannot be read, or holds no checkpoint; whose it is, the log says.
+    """
+    try:
+        with path.open("rb") as stream:
+            data = read_at_most(stream, NOTE_LIMIT, path)
+        parse_text(parse_note(data).text)
+    except OSError as error:
+        message = f"{path} cannot be read: {error.strerror}"
+        raise CheckpointError(message) from None
+    except (NoteError, CheckpointError) as error:
+        message = f"{path} is no checkpoint: {error}"
+        raise CheckpointError(message) from None
+    return data
 
 
 def _verify(
@@ -139,7 +153,8 @@ def _verify(
         # A line that is cut there is none.
         lines = iter(partial(stream.readline, LINE_LIMIT), b"")
         return Verified(
-            verify(map(item_from_line, lines), evidence, verifies, trusted=trusted, progress=_progress()), None
+            verify(map(item_from_line, lines), evidence, verifies, trusted=trusted, is_copy=True, progress=_progress()),
+            None,
         )
 
 
@@ -200,6 +215,7 @@ def _report_json(result: Verification) -> None:
         "key": result.key,
         "compared": list(result.compared),
         "untrusted": dict(result.untrusted),
+        "another_log": list(result.another),
         "fault": asdict(result.fault) if result.fault else None,
     }
     print_json_line(told)

@@ -5,12 +5,17 @@ a witness, a file that is given) can be believed: where the log does not bear ou
 also where another key than the log's has signed it, since that is how a swapped key shows. The gateway may be hijacked:
 what the log's key has not signed is no evidence there, neither for the log nor against it. But nor can it be told then
 that nothing was cut off: a log that was set back to before a change of its key does not know the key that came later.
+
+A *copy* that somebody was given need not be of the log that this installation's keepers remember. Where those of the
+operator's side all name another origin, it is of another log: nothing that is remembered here says anything of it, and
+only what was given for it can bear it out.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Final
 
 from mycelos.ledger.chain import Head
 from mycelos.ledger.checkpoint import Checkpoint, CheckpointError, parse_text
@@ -23,16 +28,22 @@ if TYPE_CHECKING:
     from mycelos.ledger.log_keys import LogKeys
 
 
+_WRITTEN_ANEW_OR_RESTORED: Final = (
+    "the log was written anew, or this copy was made before a backup was restored, which forks the log"
+)
+
+
 @dataclass(frozen=True)
 class RememberedNote:
     """The bytes of a checkpoint that a keeper has kept. ``is_operators`` is false for what the gateway can write.
 
-    ``binds_end`` is false where the log is a copy that was made before: it may end earlier than the keeper remembers.
+    ``binds`` is false for what an installation remembers, where the log is a copy: that may end earlier than the keeper
+    remembers, or be of another log.
     """
 
     note: bytes
     is_operators: bool = True
-    binds_end: bool = True
+    binds: bool = True
 
 
 Evidence = RememberedNote | Head
@@ -53,7 +64,7 @@ class _Note:
     note: SignedNote
     checkpoint: Checkpoint
     is_operators: bool
-    binds_end: bool
+    binds: bool
 
 
 class Memories:
@@ -62,8 +73,8 @@ class Memories:
     def __init__(self, remembered: Mapping[str, Evidence]) -> None:
         self.untrusted: dict[str, str] = {}
         """Keepers whose memory is no evidence, each with the reason."""
-        self.borne_out: list[str] = []
-        """Keepers whose memory the log bears out."""
+        self.another: list[str] = []
+        """Keepers that remember another log than the one that the copy is of, which is not compared."""
         self.beyond: list[str] = []
         """Keepers that remember more than the copy has, which is no fault of it."""
         waiting: list[_Head | _Note] = []
@@ -74,6 +85,25 @@ class Memories:
                 self.untrusted[keeper] = str(error)
         # The nearest one last.
         self._waiting = sorted(waiting, key=lambda memory: memory.size, reverse=True)
+        self._borne_out: list[_Head | _Note] = []
+        self._ours = {
+            memory.checkpoint.origin
+            for memory in waiting
+            if isinstance(memory, _Note) and memory.is_operators and not memory.binds
+        }
+
+    @property
+    def borne_out(self) -> list[str]:
+        """Keepers whose memory the log bears out."""
+        return [memory.keeper for memory in self._borne_out]
+
+    def bear_out(self, *, signed: int | None = None) -> bool:
+        """Whether what the log bears out says that it holds.
+
+        Of another log, what this installation remembers does not. ``signed`` is given where the log's key is in doubt,
+        with the entries that its own checkpoints cover: then it takes all of these, remembered by the operator's side.
+        """
+        return any(map(partial(self._counts, signed=signed), self._borne_out))
 
     @property
     def next_size(self) -> int | None:
@@ -88,6 +118,8 @@ class Memories:
         """
         while self.next_size == head.seq + 1:
             memory = self._waiting.pop()
+            if self._is_of_another(memory, keys):
+                continue
             if isinstance(memory, _Head):
                 expected, found, what = memory.head.leaf_hash, head.leaf_hash, "entry"
             elif self._is_believed(memory, head, keys):
@@ -95,9 +127,10 @@ class Memories:
             else:
                 continue
             if expected != found:
-                what = f"the log was written anew: {memory.keeper} remembers another {what} here"
+                why = "the log was written anew" if _binds(memory) else _WRITTEN_ANEW_OR_RESTORED
+                what = f"{why}: {memory.keeper} remembers another {what} here"
                 raise FaultFoundError(max(head.seq, 0), what, expected, found)
-            self.borne_out.append(memory.keeper)
+            self._borne_out.append(memory)
 
     def demand_end(self, head: Head, keys: LogKeys) -> None:
         """Nothing may be remembered past the end of the log.
@@ -107,8 +140,10 @@ class Memories:
         """
         while self._waiting:
             memory = self._waiting.pop()
+            if self._is_of_another(memory, keys):
+                continue
             is_same_log = not isinstance(memory, _Head) and keys.origin in {None, memory.checkpoint.origin}
-            if isinstance(memory, _Note) and not memory.binds_end and is_same_log:
+            if not _binds(memory) and is_same_log:
                 self.beyond.append(memory.keeper)
                 continue
             # The key that came into use in a part that was cut off is not known here.
@@ -117,6 +152,20 @@ class Memories:
                 what = f"the end of the log is missing: {memory.keeper} remembers entry {memory.size - 1}"
                 found = f"the log ends with entry {head.seq}" if head.seq >= 0 else "the log is empty"
                 raise FaultFoundError(head.seq + 1, what, f"entry {memory.size - 1}", found)
+
+    def _is_of_another(self, memory: _Head | _Note, keys: LogKeys) -> bool:
+        """Whether ``memory`` is of another log than the copy, which then is noted."""
+        if isinstance(memory, _Head) or memory.binds or not self._ours:
+            return False
+        if keys.origin in {None, memory.checkpoint.origin, *self._ours}:
+            return False
+        self.another.append(memory.keeper)
+        return True
+
+    def _counts(self, memory: _Head | _Note, signed: int | None) -> bool:
+        is_of_this_log = _binds(memory) or not self.another
+        is_operators = isinstance(memory, _Head) or memory.is_operators
+        return is_of_this_log and (signed is None or (is_operators and memory.size >= signed))
 
     def _is_believed(self, memory: _Note, head: Head, keys: LogKeys) -> bool:
         """Whether the log's key has signed it; if not, that is a fault or no evidence: see the module's head."""
@@ -135,9 +184,13 @@ class Memories:
         raise FaultFoundError(max(head.seq, 0), what, memory.note.signers, str(keys))
 
 
+def _binds(memory: _Head | _Note) -> bool:
+    return isinstance(memory, _Head) or memory.binds
+
+
 def _read(keeper: str, evidence: Evidence) -> _Head | _Note:
     if isinstance(evidence, Head):
         return _Head(keeper, evidence.seq + 1, evidence)
     note = parse_note(evidence.note)
     checkpoint = parse_text(note.text)
-    return _Note(keeper, checkpoint.size, note, checkpoint, evidence.is_operators, evidence.binds_end)
+    return _Note(keeper, checkpoint.size, note, checkpoint, evidence.is_operators, evidence.binds)

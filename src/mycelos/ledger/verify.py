@@ -56,6 +56,7 @@ class Verification:
         origin: the log's name, once an entry says it.
         key: the vkey of its key in use.
         untrusted: keepers whose memory is no evidence, each with the reason.
+        another: keepers that remember another log than the one that this copy is of, not compared.
     """
 
     verdict: Verdict
@@ -69,6 +70,7 @@ class Verification:
     origin: str | None
     key: str | None
     untrusted: Mapping[str, str]
+    another: tuple[str, ...]
 
     @property
     def exit_code(self) -> int:
@@ -89,6 +91,7 @@ def verify(
     verifies: Verifies | None,
     *,
     trusted: VerifierKey | None = None,
+    is_copy: bool = False,
     stored: StoredNodes | None = None,
     progress: Callable[[int], None] = lambda _: None,
 ) -> Verification:
@@ -101,12 +104,13 @@ def verify(
         verifies: checks a signature. None for who cannot: then the names of keys alone are looked at.
         stored: the tree as it is stored, where the log lies with one; it is held against the entries.
         trusted: a key of this log, known from elsewhere; any one that it had will do.
+        is_copy: the log is a copy from an unknown time: ``trusted`` may have come into use after it.
         progress: told the number of entries that hold, about once in a thousand.
 
     Raises:
         ValueError: ``trusted`` without ``verifies``.
     """
-    verifier = Verifier(remembered, verifies, trusted=trusted, progress=progress, stored=stored)
+    verifier = Verifier(remembered, verifies, trusted=trusted, is_copy=is_copy, progress=progress, stored=stored)
     verifier.take(items)
     return verifier.end()
 
@@ -120,6 +124,7 @@ class Verifier:
         verifies: Verifies | None,
         *,
         trusted: VerifierKey | None = None,
+        is_copy: bool = False,
         progress: Callable[[int], None] = lambda _: None,
         stored: StoredNodes | None = None,
     ) -> None:
@@ -129,6 +134,8 @@ class Verifier:
             raise ValueError(message)
         self._verifies = verifies
         self._trusted = trusted
+        self._is_copy = is_copy
+        self._is_key_in_doubt = False
         self._progress = progress
         self._keys = LogKeys(verifies or (lambda *_: True), trusted)
         self._memories = Memories(remembered)
@@ -147,7 +154,12 @@ class Verifier:
             self._note_fault(self._demand_end)
         walk, keys, memories = self._walk, self._keys, self._memories
         compared = tuple(sorted(memories.borne_out)) + ((GIVEN_KEY,) if walk.vouched_size else ())
-        verdict, reason = _judged(self.fault, compared, memories, walk)
+        if self.fault is not None:
+            verdict, reason = Verdict.BROKEN, str(self.fault)
+        elif self._is_key_in_doubt:
+            verdict, reason = _judged_in_doubt(memories, walk)
+        else:
+            verdict, reason = _judged(compared, memories, walk)
         if self._verifies is None:
             reason += "; signatures are not checked here"
         return Verification(
@@ -162,13 +174,26 @@ class Verifier:
             origin=keys.origin,
             key=None if keys.in_use is None else str(keys.in_use),
             untrusted=dict(memories.untrusted),
+            another=tuple(sorted(memories.another)),
         )
 
     def _demand_end(self) -> None:
         self._memories.demand_end(self._walk.head, self._keys)
         self._walk.demand_signed_end()
         self._walk.demand_stored_end()
-        _demand_trusted(self._trusted, self._keys)
+        self._demand_trusted()
+
+    def _demand_trusted(self) -> None:
+        trusted, keys = self._trusted, self._keys
+        # One that is announced and has signed nothing yet is no fault, and vouches for nothing.
+        if trusted is None or keys.is_vouched_for or trusted in keys.accepted:
+            return
+        # A key of the same log that a copy does not know may have come later: the origin stays when the key changes.
+        if self._is_copy and trusted.name == keys.origin:
+            self._is_key_in_doubt = True
+            return
+        what = "the log's key is not the one that was given, nor one that follows from it"
+        raise FaultFoundError(keys.named_at, what, str(trusted), str(keys))
 
     def _note_fault(self, step: Callable[[], None]) -> None:
         try:
@@ -188,27 +213,46 @@ def tail_fault(rows: Iterable[Sequence[Any]], before: Head) -> tuple[Fault | Non
     return None, head
 
 
-def _demand_trusted(trusted: VerifierKey | None, keys: LogKeys) -> None:
-    # One that is announced and has signed nothing yet is no fault, and vouches for nothing.
-    if trusted is not None and not keys.is_vouched_for and trusted not in keys.accepted:
-        what = "the log's key is not the one that was given, nor one that follows from it"
-        raise FaultFoundError(keys.named_at, what, str(trusted), str(keys))
-
-
-def _judged(fault: Fault | None, compared: tuple[str, ...], memories: Memories, walk: Walk) -> tuple[Verdict, str]:
-    if fault is not None:
-        return Verdict.BROKEN, str(fault)
+def _judged(compared: tuple[str, ...], memories: Memories, walk: Walk) -> tuple[Verdict, str]:
     if memories.untrusted:
-        told = " and ".join(f"{keeper} ({why})" for keeper, why in sorted(memories.untrusted.items()))
-        return Verdict.CANNOT_TELL, f"every link holds, but nothing can be taken from what is remembered by {told}"
-    names = " and ".join(sorted(memories.beyond))
-    older = f"; this copy is older than what {names} remembered" if names else ""
-    if not compared and older:
-        return Verdict.CANNOT_TELL, f"every link holds, but nobody remembers a part of it{older}"
-    if not compared:
-        unseen = "a cut tail or a rewrite would not show"
-        return Verdict.CANNOT_TELL, f"every link holds, but nothing was remembered outside the log: {unseen}"
-    if compared == (GIVEN_KEY,):
+        return Verdict.CANNOT_TELL, _told_untrusted(memories)
+    others = _others(memories)
+    if memories.bear_out():
+        return Verdict.HOLDS, f"every link holds, up to and past what {' and '.join(compared)} remembered{others}"
+    if walk.vouched_size:
         reason = f"every link holds, and {GIVEN_KEY} vouches for the first {walk.vouched_size} entries"
-        return Verdict.CANNOT_TELL, f"{reason}{older or '; nobody remembers whether there were more'}"
-    return Verdict.HOLDS, f"every link holds, up to and past what {' and '.join(compared)} remembered{older}"
+        return Verdict.CANNOT_TELL, f"{reason}{others or '; nobody remembers whether there were more'}"
+    if others:
+        return Verdict.CANNOT_TELL, f"every link holds, but nobody remembers a part of it{others}"
+    unseen = "a cut tail or a rewrite would not show"
+    return Verdict.CANNOT_TELL, f"every link holds, but nothing was remembered outside the log: {unseen}"
+
+
+def _judged_in_doubt(memories: Memories, walk: Walk) -> tuple[Verdict, str]:
+    """Of a copy that does not know the key that was given: it is older than that key, or somebody made it up."""
+    if memories.untrusted:
+        return Verdict.CANNOT_TELL, _told_untrusted(memories)
+    others = _others(memories)
+    if memories.bear_out(signed=walk.signed_size):
+        names = " and ".join(sorted(memories.borne_out))
+        reason = (
+            f"every link holds, as {names} remembered all that is signed; {GIVEN_KEY} is not in it, and may be newer"
+        )
+        return Verdict.HOLDS, f"{reason}{others}"
+    tells = "what tells is the key of that time, a checkpoint of all that is signed, or a newer copy"
+    reason = f"every link holds, but {GIVEN_KEY} is not in it: this copy is older than that key, or of a forged log"
+    return Verdict.CANNOT_TELL, f"{reason}; {tells}{others}"
+
+
+def _told_untrusted(memories: Memories) -> str:
+    told = " and ".join(f"{keeper} ({why})" for keeper, why in sorted(memories.untrusted.items()))
+    return f"every link holds, but nothing can be taken from what is remembered by {told}"
+
+
+def _others(memories: Memories) -> str:
+    """Who remembers what this copy does not have, as clauses."""
+    older, another = (" and ".join(sorted(names)) for names in (memories.beyond, memories.another))
+    told = f"; this copy is older than what {older} remembered" if older else ""
+    if another:
+        told += f"; it is not of this installation's log: {another} remembered another log, not compared"
+    return told

@@ -6,13 +6,15 @@ import json
 import os
 import shutil
 import stat
+from functools import partial
 
 import msgspec
 import pytest
-from audit_ledger import call, changed, tamper, write_ledger
+from audit_ledger import call, changed, tamper, write_export, write_ledger
 from ledger_keys import ledger_keys, note_of
 
 from mycelos.cli import audit_verify
+from mycelos.configuration.layout import DataLayout
 from mycelos.ledger.events import Event
 from mycelos.ledger.signed_note import VerifierKey
 from mycelos.proxy.ledger.database import LedgerUnavailableError
@@ -192,12 +194,20 @@ async def test_a_ledger_that_cannot_be_read_now_is_not_said_to_be_broken(ledger,
 
 
 @pytest.mark.parametrize("make", [os.mkfifo, os.mkdir, lambda path: path.symlink_to("/dev/zero")])
-@pytest.mark.parametrize("name", ["ledger.signed", "ledger.sqlite-journal", "ledger.sqlite-wal", "ledger.sqlite-shm"])
+@pytest.mark.parametrize(
+    "name", ["ledger.sqlite", "ledger.signed", "ledger.sqlite-journal", "ledger.sqlite-wal", "ledger.sqlite-shm"]
+)
 async def test_what_lies_in_the_place_of_a_file_of_the_ledger_is_named_and_not_waited_for(ledger, capsys, name, make):
     (ledger.proxy / name).unlink(missing_ok=True)
     make(ledger.proxy / name)
-    assert call(ledger, "verify") == 1
-    assert str(ledger.proxy / name) in capsys.readouterr().err
+    for is_remembered in (False, True):
+        if is_remembered:
+            remember(ledger.command_line_head, note_of(2))
+        assert call(ledger, "verify") == 1
+        told = capsys.readouterr().err
+        assert str(ledger.proxy / name) in told
+        assert "not a regular file" in told
+        assert "there is no ledger" not in told
 
 
 async def test_without_the_vault_those_who_remember_outside_are_missing_and_it_is_not_said_to_hold(
@@ -274,6 +284,46 @@ async def test_the_page_s_own_memory_does_not_bind_an_export(ledger, tmp_path, c
     assert "older than what the gateway remembered" in capsys.readouterr().out
 
 
+async def test_an_export_may_be_older_than_the_key_that_is_given_and_the_ledger_may_not(ledger, capsys, tmp_path):
+    export = await exported(ledger, tmp_path / "export.jsonl")
+    capsys.readouterr()
+    assert call(ledger, "checkpoint") == 0
+    (tmp_path / "whole.note").write_text(capsys.readouterr().out)
+    later = str(VerifierKey(origin_of(ledger_keys().public_key), ledger_keys(1).public_key))
+    for given, code, told in (
+        ([], 6, "older than that key, or of a forged log; what tells is the key of that time"),
+        (["--checkpoint", str(tmp_path / "whole.note")], 0, "the key that was given is not in it, and may be newer"),
+    ):
+        assert call(ledger, "verify", "--export", str(export), "--key", later, *given) == code
+        assert told in capsys.readouterr().out
+        assert call(ledger, "verify", "--key", later, *given) == 1
+        assert "is not the one that was given" in capsys.readouterr().out
+
+
+async def test_an_export_of_another_log_is_not_compared_with_what_this_installation_remembers(ledger, capsys, tmp_path):
+    assert call(ledger, "verify") == 6
+    other = DataLayout(tmp_path / "other")
+    recorder = await Recorder.open(other.ledger, keys=partial(ledger_keys, 1))
+    await recorder.fact(Event.PROXY_STARTED)
+    (tmp_path / "kept.note").write_text(recorder.checkpoint)
+    key = str(recorder.key)
+    await recorder.close()
+    export = write_export(other.ledger, tmp_path / "other.jsonl")
+    given = ["--checkpoint", str(tmp_path / "kept.note")]
+    capsys.readouterr()
+    for arguments, code in ([], 6), (["--key", key], 6), (given, 0), ([*given, "--key", key], 0):
+        assert call(ledger, "verify", "--export", str(export), "--json", *arguments) == code
+        told = json.loads(capsys.readouterr().out)
+        assert "not of this installation's log: the command line and the command line, outside" in told["reason"]
+        assert told["another_log"] == ["the command line", "the command line, outside the data folder"]
+    # In the place of the ledger itself it is found, whatever is given for it.
+    for name in ("ledger.sqlite", "ledger.signed"):
+        (ledger.proxy / name).write_bytes((other.proxy / name).read_bytes())
+    for arguments in ([], [*given, "--key", key]):
+        assert call(ledger, "verify", *arguments) == 1
+        assert "remembers a checkpoint that this log's key has not signed" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("kind", ["FIFO", "directory", "/dev/zero", "absent"])
 async def test_an_export_is_a_regular_file_or_it_cannot_be_told(ledger, capsys, tmp_path, kind):
     export = tmp_path / "export"
@@ -311,7 +361,11 @@ async def test_a_checkpoint_may_be_given_through_a_link_or_a_pipe(ledger, tmp_pa
     os.close(reading)
     capsys.readouterr()
     assert call(ledger, "verify", "--checkpoint", "/dev/zero") == 2
-    assert "longer than 65536 bytes; mycelos db audit checkpoint" in capsys.readouterr().err
+    (tmp_path / "note").write_text(note_of(2).replace("\n2\n", "\n02\n"))
+    assert call(ledger, "verify", "--checkpoint", str(tmp_path / "note")) == 2
+    told = capsys.readouterr().err
+    assert f"--checkpoint: {tmp_path / 'note'} is no checkpoint: the second line" in told
+    assert "longer than 65536 bytes; mycelos db audit checkpoint" in told
 
 
 async def test_a_copy_of_the_whole_folder_is_noticed_by_the_head_outside(ledger, capsys, tmp_path):
@@ -378,7 +432,16 @@ async def test_a_key_or_checkpoint_of_another_log_is_broken(ledger, capsys, tmp_
     assert "is not the one that was given" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("arguments", [["--key", "no-key"], ["--checkpoint", "absent.note"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--key", "no-key"],
+        ["--checkpoint", "absent.note"],
+        ["--checkpoint", "/dev/null"],
+        ["--checkpoint", "/etc/passwd"],
+        ["--checkpoint", "/"],
+    ],
+)
 async def test_what_cannot_be_compared_with_is_wrong_usage_and_named(ledger, capsys, arguments):
     assert call(ledger, "verify", *arguments) == 2
     assert f"mycelos: {arguments[0]}: " in capsys.readouterr().err

@@ -4,6 +4,7 @@ import pytest
 from signed_log import SignedLog, grown, head_of, public_key
 
 from mycelos.ledger.chain import EMPTY, Head
+from mycelos.ledger.events import Event
 from mycelos.ledger.signed_note import VerifierKey
 from mycelos.ledger.verify import RememberedNote, Verdict, verify
 from mycelos.proxy.vault.signing import verifies
@@ -61,7 +62,7 @@ def test_a_larger_size_means_that_the_end_is_missing(of):
 @pytest.mark.parametrize("is_operators", [True, False])
 def test_a_copy_may_end_before_what_is_remembered_and_then_nothing_vouches_for_it(is_operators):
     longer = grown(5, 5, 5).note(14)
-    beyond = RememberedNote(longer, is_operators, binds_end=False)
+    beyond = RememberedNote(longer, is_operators, binds=False)
     result = result_of({"keeper": beyond})
     assert (result.verdict, result.compared, result.fault) == (Verdict.CANNOT_TELL, (), None)
     assert "older than what keeper remembered" in result.reason
@@ -73,12 +74,69 @@ def test_a_copy_may_end_before_what_is_remembered_and_then_nothing_vouches_for_i
     assert result_of({"keeper": beyond, "other": theirs(longer)}).verdict is Verdict.BROKEN
     other = grown(4, 6)
     other.entries[3] = other.entries[3]._replace(leaf_hash="ab" * 32)
-    assert result_of({"keeper": RememberedNote(other.note(8), is_operators, binds_end=False)}).verdict is Verdict.BROKEN
+    assert result_of({"keeper": RememberedNote(other.note(8), is_operators, binds=False)}).verdict is Verdict.BROKEN
 
 
-def test_a_copy_of_another_log_than_the_one_remembered_is_no_copy_of_it():
-    other = RememberedNote(grown(20, first=2).note(15), binds_end=False)
-    assert result_of({"keeper": other}).verdict is Verdict.BROKEN
+def heads_of(log, size, is_operators=True):
+    """What an installation remembers, where a copy is looked at."""
+    return RememberedNote(log.note(size), is_operators, binds=False)
+
+
+@pytest.mark.parametrize("size", [5, 15])
+def test_a_copy_of_another_log_is_not_compared_with_what_the_installation_remembers(size):
+    other = grown(20, first=2)
+    ours = {"the command line": heads_of(other, size), "the gateway": heads_of(other, size, is_operators=False)}
+    result = result_of(ours)
+    assert (result.verdict, result.compared, result.untrusted) == (Verdict.CANNOT_TELL, (), {})
+    assert result.another == ("the command line", "the gateway")
+    assert "it is not of this installation's log: the command line and the gateway remembered another" in result.reason
+    # Its key alone says whose it is; a checkpoint that was given for it bears it out, and must be in it.
+    assert result_of(ours, trusted=LOG.vkey()).verdict is Verdict.CANNOT_TELL
+    result = result_of(ours | {"a file": theirs(LOG.note(8))}, trusted=LOG.vkey())
+    assert (result.verdict, "not of this installation's log" in result.reason) == (Verdict.HOLDS, True)
+    assert result_of(ours | {"a file": theirs(grown(5, 5, 5).note(14))}).verdict is Verdict.BROKEN
+    assert result_of(ours | {"a file": theirs(other.note(size))}).verdict is Verdict.BROKEN
+
+
+@pytest.mark.parametrize("size", [5, 15])
+def test_the_log_itself_may_not_be_another_than_the_one_that_is_remembered(size):
+    other = grown(20, first=2)
+    result = result_of({"keeper": theirs(other.note(size)), "a file": theirs(LOG.note(8))})
+    assert (result.verdict, result.another) == (Verdict.BROKEN, ())
+
+
+def test_a_hijacked_gateway_does_not_bear_out_a_copy_of_a_log_that_it_made_up():
+    ours = {"the command line": heads_of(grown(20, first=2), 5)}
+    forged = {"the gateway": heads_of(LOG, 8, is_operators=False)}
+    result = result_of(ours | forged)
+    assert (result.verdict, result.another) == (Verdict.CANNOT_TELL, ("the command line",))
+    # Nor is a copy of another log what the gateway alone says that it is.
+    result = result_of({"the gateway": heads_of(grown(20, first=2), 5, is_operators=False), "a": theirs(LOG.note(8))})
+    assert (result.verdict, result.another) == (Verdict.CANNOT_TELL, ())
+
+
+def test_a_copy_that_bears_the_origin_of_the_installation_is_compared():
+    """One keeper that remembers this origin is enough: the others then remember another log in its place."""
+    ours = {"the proxy": heads_of(LOG, 8), "the command line": heads_of(grown(20, first=2), 9)}
+    result = result_of(ours | {"a file": theirs(LOG.note(8))})
+    assert (result.verdict, result.another) == (Verdict.BROKEN, ())
+    forged = SignedLog(3, name=LOG.origin)
+    forged.fill(12)
+    forged.sign()
+    for given in ({}, {"a file": theirs(forged.note(8))}):
+        assert result_of({"the proxy": heads_of(LOG, 8)} | given, log=forged).verdict is Verdict.BROKEN
+
+
+def test_another_root_than_remembered_may_be_of_before_a_restore_where_the_log_is_a_copy():
+    fork = grown(5, 5)
+    fork.entries = fork.entries[:4]
+    fork.append(Event.LEDGER_RESTORED)
+    fork.fill(8)
+    for evidence, is_said in ((heads_of(fork, 9), True), (theirs(fork.note(9)), False)):
+        result = result_of({"keeper": evidence})
+        assert (result.verdict, result.fault.seq) == (Verdict.BROKEN, 8)
+        assert ("before a backup was restored, which forks the log" in result.reason) is is_said
+        assert "keeper remembers another root here" in result.reason
 
 
 @pytest.mark.parametrize("size", [7, 11, 40])

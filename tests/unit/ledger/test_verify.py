@@ -7,6 +7,7 @@ from ledger_attacks import ATTACKS, KNOWN, judge, sound_log, table
 from signed_log import grown, head_of, linked
 
 from mycelos.ledger.chain import EMPTY, Head, computed_hash
+from mycelos.ledger.signed_note import VerifierKey
 from mycelos.ledger.verify import EXIT_CODES, GIVEN_KEY, RememberedNote, Verdict, Verifier, tail_fault, verify
 from mycelos.proxy.vault.signing import verifies
 
@@ -60,6 +61,33 @@ def test_the_key_alone_vouches_for_what_it_signed_and_not_for_the_end():
         "every link holds, and the key that was given vouches for the first 19 entries; nobody remembers whether there "
         "were more"
     )
+
+
+def test_a_copy_may_be_older_than_the_key_that_was_given_and_the_log_itself_may_not():
+    log = sound_log()
+    later = log.vkey(9)
+    result = verify(log.items(), {}, verifies, trusted=later, is_copy=True)
+    assert (result.verdict, result.compared, result.fault) == (Verdict.CANNOT_TELL, (), None)
+    assert "this copy is older than that key, or of a forged log; what tells is the key of that time" in result.reason
+    whole = {"a file": RememberedNote(log.note())}
+    assert verify(log.items(), whole, verifies, trusted=later).verdict is Verdict.BROKEN
+    result = verify(log.items(), whole, verifies, trusted=later, is_copy=True)
+    assert (result.verdict, result.compared) == (Verdict.HOLDS, ("a file",))
+    # The origin never changes with the key; and who names no key has none that came before.
+    for trusted, items in ((VerifierKey("another.example", later.public_key), log.items()), (later, [])):
+        assert verify(items, {}, verifies, trusted=trusted, is_copy=True).verdict is Verdict.BROKEN
+
+
+def test_a_copy_without_the_key_that_was_given_is_borne_out_by_the_whole_of_it_on_the_operator_s_side():
+    """Else a thief of the key before could have gone on from what was remembered, or the gateway have made it up."""
+    log = sound_log()
+    for memory in (
+        RememberedNote(log.note(log.size - 1)),
+        RememberedNote(log.note(), is_operators=False),
+        RememberedNote(grown(30).note(), binds=False),
+    ):
+        result = verify(log.items(), {"keeper": memory}, verifies, trusted=log.vkey(9), is_copy=True)
+        assert result.verdict is not Verdict.HOLDS
 
 
 def test_a_log_that_names_a_key_and_has_no_checkpoint_is_broken():

@@ -25,8 +25,9 @@ from mycelos.proxy.backup.foreign_database import demand_cleanable, empty_tables
 from mycelos.proxy.changes import remove_all
 from mycelos.proxy.egress.rules import EgressRule, EgressRules
 from mycelos.proxy.key_rotation import ledger_keys
-from mycelos.proxy.ledger.database import LedgerError
+from mycelos.proxy.ledger.database import LedgerError, demand_private, demand_schema, lies_there
 from mycelos.proxy.ledger.heads import remember
+from mycelos.proxy.ledger.last_signed import read_last_signed
 from mycelos.proxy.ledger.reader import LedgerReader
 from mycelos.proxy.ledger.recorder import Recorder
 from mycelos.proxy.ledger.recovery import examine
@@ -164,8 +165,13 @@ def _demand_usable(layout: DataLayout, way_out: str, contents: Contents, held: H
 
     Raises:
         BackupError: there is nothing to take over, or the ledger or the gateway's database cannot be taken over.
+        LedgerError: a file of the ledger is not a plain one of this user.
         VaultError: a key in the vault does not open.
     """
+    if lies_there(layout.ledger):
+        demand_private(layout.ledger)
+    # Whatever it says: it is written in the end.
+    read_last_signed(layout.ledger)
     try:
         if _read_ledger(layout)[0] == EMPTY and not contents.records:
             raise BackupError(
@@ -175,6 +181,7 @@ def _demand_usable(layout: DataLayout, way_out: str, contents: Contents, held: H
         public_key = _signing_key(held)
         if layout.ledger.exists():
             examine(layout.ledger)
+            demand_schema(layout.ledger)
             named = demand_signed_end(layout.ledger, adopt=True)
             if named is not None:
                 named.demand_accepted(public_key)

@@ -1,7 +1,7 @@
 """The ledger's own SQLite file: how it is opened, and what is written into it and read of it.
 
-The triggers and the authorizer stop mistakes and a hijacked statement. Against somebody who can write to the file
-they stop nothing; that is what the chain and the remembered heads are for.
+The schema's triggers and the authorizer stop mistakes and a hijacked statement. Against somebody who can write to the
+file they stop nothing; that is what the chain and the remembered heads are for.
 """
 
 from __future__ import annotations
@@ -136,9 +136,12 @@ def open_for_reading(path: Path, alive: Callable[[], None] | None = None) -> sql
         LedgerUnavailableError: it lies there, and the system does not let it be read now.
         LedgerError: there is no ledger, or it is not one.
     """
-    if not path.is_file():
+    if not lies_there(path):
         message = f"there is no ledger at {path}; it is made when the proxy first starts (mycelos serve)"
         raise LedgerError(message)
+    # A link would do for reading, and not for a start: both say the same.
+    if not stat.S_ISREG(path.lstat().st_mode):
+        raise _not_regular(path)
     _demand_plain(path)
     # A stopped system on a read-only medium has no write-ahead log and lets none be made.
     is_still = not path.with_name(path.name + "-wal").exists() and not os.access(path.parent, os.W_OK)
@@ -154,6 +157,51 @@ def open_for_reading(path: Path, alive: Callable[[], None] | None = None) -> sql
             connection.close()
         raise unreadable(path, error) from None
     return connection
+
+
+def lies_there(path: Path) -> bool:
+    """Whether there is anything in the ledger's place.
+
+    Raises:
+        LedgerUnavailableError: the system does not let it be seen.
+    """
+    try:
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError as error:
+        message = f"{path} cannot be read now ({error.strerror}); try again, as its owner"
+        raise LedgerUnavailableError(message) from None
+    return True
+
+
+def demand_private(path: Path) -> None:
+    """What lies at ``path`` is a regular file of this user, and nobody else's to read or write.
+
+    Raises:
+        LedgerError: it is not; the text says what to do.
+        OSError: there is none, or the system refuses.
+    """
+    # By name and not by a descriptor: closing one drops every lock that SQLite holds on the file in this process.
+    status = path.lstat()
+    if not stat.S_ISREG(status.st_mode) or status.st_uid != os.geteuid():
+        raise _not_regular(path)
+    if status.st_mode & 0o077:
+        message = f"{path} is open to other users; correct it with: chmod 600 {path}"
+        raise LedgerError(message)
+
+
+def demand_schema(path: Path) -> None:
+    """`open_for_writing` would not refuse the schema; nothing is written.
+
+    Raises:
+        LedgerError: it would, or the ledger cannot be read.
+    """
+    connection = open_for_reading(path)
+    try:
+        _check_schema(connection, path)
+    finally:
+        connection.close()
 
 
 def begin(connection: sqlite3.Connection, patience: float) -> None:
@@ -223,18 +271,21 @@ def unreadable(path: Path, error: Exception) -> LedgerError:
 
 def _make_private(path: Path) -> None:
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    try:
-        status = path.lstat()
-    except FileNotFoundError:
+    if not lies_there(path):
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
-        status = path.lstat()
-    # By name and not by a descriptor: closing one drops every lock that SQLite holds on the file in this process.
-    if not stat.S_ISREG(status.st_mode) or status.st_uid != os.geteuid():
-        message = f"{path} is not a regular file of this user; move it away"
-        raise LedgerError(message)
-    if status.st_mode & 0o077:
-        message = f"{path} is open to other users; correct it with: chmod 600 {path}"
-        raise LedgerError(message)
+    demand_private(path)
+
+
+def _not_regular(path: Path) -> LedgerError:
+    return LedgerError(f"{path} is not a regular file of this user", _way_on(path))
+
+
+def _way_on(path: Path) -> str:
+    """How to go on where the file itself is of no use: alone moved away, it would be missed by who remembers it."""
+    return (
+        f"Put back the newest copy of the data folder; without one, move {path} and all beside it that begins with "
+        f"{path.stem}. out of the folder, keep them as evidence, and go on with: mycelos backup adopt"
+    )
 
 
 def _create(connection: sqlite3.Connection) -> None:
@@ -253,10 +304,9 @@ def _check_schema(connection: sqlite3.Connection, path: Path) -> None:
     if faults:
         message = (
             f"{path}: the ledger's schema is not the one that this version writes ({', '.join(faults)}); somebody "
-            "changed it, or another version made it. Keep the file as evidence, run mycelos db audit verify, then move "
-            "it away"
+            "changed it, or another version made it"
         )
-        raise LedgerError(message)
+        raise LedgerError(message, f"Run mycelos db audit verify. {_way_on(path)}")
 
 
 def _authorize(action: int, table: str | None, _second: str | None, _database: str | None, _trigger: str | None) -> int:

@@ -6,16 +6,23 @@ old note or the new one. After a power cut it may be older than the database. It
 
 from __future__ import annotations
 
+import errno
 import os
 from io import FileIO
 from typing import TYPE_CHECKING, Final, Self
 
-from mycelos.configuration.plain_file import read_plain_file
+from mycelos.configuration.plain_file import NOT_PLAIN, read_plain_file
+from mycelos.proxy.ledger.database import LedgerError, LedgerUnavailableError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 BLOCK: Final = 512
+
+_WAY_ON: Final = (
+    "Move it away and put back the newest copy of the data folder; without one, move it away and go on with: mycelos "
+    "backup adopt"
+)
 
 
 class LastSigned:
@@ -75,9 +82,18 @@ def read_last_signed(ledger: Path) -> bytes | None:
     """The note; empty where none was signed yet, None where there is no file.
 
     Raises:
-        OSError: it cannot be read.
+        LedgerUnavailableError: the system does not let it be read.
+        LedgerError: it is no plain file, or longer than a block.
     """
+    kept = file_of(ledger)
     try:
-        return read_plain_file(file_of(ledger), BLOCK).rstrip(b"\0")
+        return read_plain_file(kept, BLOCK).rstrip(b"\0")
     except FileNotFoundError:
         return None
+    except OSError as error:
+        if error.errno not in NOT_PLAIN:
+            message = f"{kept} cannot be read now ({error.strerror}); try again, as its owner"
+            raise LedgerUnavailableError(message) from None
+        why = error.strerror if error.errno == errno.EFBIG else "not a regular file"
+        message = f"{kept} cannot be read ({why})"
+        raise LedgerError(message, _WAY_ON) from None

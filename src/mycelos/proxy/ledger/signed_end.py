@@ -82,22 +82,14 @@ def demand_unused(path: Path) -> None:
 
 
 def _demand_nothing_signed(path: Path) -> None:
-    try:
-        is_empty = not read_last_signed(path)
-    except OSError:
-        is_empty = False
-    if not is_empty:
+    if read_last_signed(path):
         message = f"{file_of(path)} was signed over another ledger than {path}, which names no key"
         raise LedgerError(message, _OLD_COPY)
 
 
 def _demand_last_signed(path: Path, reader: LedgerReader, keys: NamedKeys, newest: Checkpoint) -> None:
     kept = file_of(path)
-    try:
-        note = read_last_signed(path)
-    except OSError as error:
-        message = f"{kept} cannot be read ({error.strerror})"
-        raise LedgerError(message, "Put it back with the ledger, or: mycelos backup adopt") from None
+    note = read_last_signed(path)
     if note is None:
         message = f"{kept} is gone, which says how far the ledger was signed"
         raise LedgerError(message, _OLD_COPY)

@@ -10,7 +10,7 @@ from mycelos.ledger.checkpoint import parse_text
 from mycelos.ledger.fault import Fault
 from mycelos.ledger.signed_note import parse_note
 from mycelos.ledger.verify import Evidence, Verdict, Verification, verify
-from mycelos.proxy.ledger.database import LedgerError
+from mycelos.proxy.ledger.database import LedgerError, lies_there
 from mycelos.proxy.ledger.last_signed import file_of, read_last_signed
 from mycelos.proxy.ledger.reader import LedgerReader
 from mycelos.proxy.ledger.signed_end import was_emptied
@@ -43,10 +43,10 @@ def verify_ledger(
     Where something is remembered, a ledger that is gone altogether is one whose end is missing.
 
     Raises:
-        LedgerError: it cannot be read, or there is none and nothing was remembered.
-        OSError: the file of the last signed note is no plain file.
+        LedgerUnavailableError: the system does not let it be read now.
+        LedgerError: it or the file of the last signed note is none, or there is none and nothing was remembered.
     """
-    if remembered and not path.exists():
+    if remembered and not lies_there(path):
         return Verified(verify((), remembered, verifies, trusted=trusted), None)
     # First: what was signed by now must be in what is read next.
     last = read_last_signed(path)

@@ -279,7 +279,12 @@ def state_of(world):
     return installation_of(world.layout.vault), vault.state.anchor
 
 
-@pytest.mark.parametrize("damage", [another_key, foreign_checkpoint, broken_link])
+def altered_schema(world):
+    with unguarded(world.layout.ledger) as connection:
+        connection.execute("ANALYZE")
+
+
+@pytest.mark.parametrize("damage", [another_key, foreign_checkpoint, broken_link, altered_schema])
 def test_a_ledger_that_cannot_be_taken_over_leaves_the_vault_as_it_was_and_what_is_said_leads_on(world, damage):
     damage(world)
     before = state_of(world)
@@ -293,6 +298,35 @@ def test_a_ledger_that_cannot_be_taken_over_leaves_the_vault_as_it_was_and_what_
         path.rename(world.folder / path.name)
     done = reopened(world)
     assert (done.old_head, done.parked) == (EMPTY, SERVICES)
+
+
+@pytest.mark.parametrize("kind", ["FIFO", "directory", "link"])
+@pytest.mark.parametrize("name", ["ledger.sqlite", "ledger.signed"])
+def test_what_is_no_plain_file_of_the_ledger_leaves_the_vault_as_it_was_and_what_is_said_leads_on(world, name, kind):
+    path, kept = world.layout.ledger.with_name(name), world.folder / name
+    path.rename(kept)
+    {"FIFO": os.mkfifo, "directory": os.mkdir, "link": lambda where: where.symlink_to(kept)}[kind](path)
+    before = state_of(world)
+    with pytest.raises(LedgerError) as caught:
+        reopened(world)
+    assert state_of(world) == before
+    assert f"{path} " in str(caught.value)
+    assert str(caught.value).endswith("mycelos backup adopt")
+    # As it is said: of the ledger's file, all beside it too; of the last signed note, that alone.
+    for each in world.layout.ledger.parent.glob("ledger.*" if name == "ledger.sqlite" else name):
+        each.rename(world.folder / f"{each.name}.evidence")
+    done = reopened(world)
+    assert (done.old_head == EMPTY, done.parked) == (name == "ledger.sqlite", SERVICES)
+
+
+def test_a_ledger_that_others_can_read_leaves_the_vault_as_it_was_and_is_taken_over_when_they_cannot(world):
+    world.layout.ledger.chmod(0o640)
+    before = state_of(world)
+    with pytest.raises(LedgerError, match=f"chmod 600 {world.layout.ledger}"):
+        reopened(world)
+    assert state_of(world) == before
+    world.layout.ledger.chmod(0o600)
+    assert reopened(world).old_head != EMPTY
 
 
 def test_the_twin_without_the_look_before_the_vault_has_another_name_after_a_refusal(world, monkeypatch):

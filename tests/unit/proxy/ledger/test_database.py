@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import os
 import sqlite3
 import stat
@@ -19,6 +20,7 @@ from mycelos.proxy.ledger.database import (
     begin,
     copy_back,
     insert_entries,
+    lies_there,
     open_for_reading,
     open_for_writing,
 )
@@ -98,6 +100,36 @@ def test_a_link_in_the_ledger_s_place_is_refused(path, tmp_path):
     with pytest.raises(LedgerError, match="not a regular file"):
         open_for_writing(path)
     assert target.read_bytes() == b""
+
+
+@pytest.mark.parametrize("kind", ["FIFO", "directory", "link", "dangling link"])
+def test_what_lies_in_the_ledger_s_place_is_named_to_reader_and_writer_alike_and_what_is_said_leads_on(
+    path, tmp_path, kind
+):
+    open_for_writing(path).close()
+    path.rename(tmp_path / "elsewhere")
+    if kind == "FIFO":
+        os.mkfifo(path)
+    elif kind == "directory":
+        path.mkdir()
+    else:
+        path.symlink_to(tmp_path / ("elsewhere" if kind == "link" else "nowhere"))
+    for opened in (open_for_reading, open_for_writing):
+        with pytest.raises(LedgerError, match=f"{path} is not a regular file of this user") as caught:
+            opened(path)
+        assert f"move {path} and all beside it that begins with ledger. out of the folder" in str(caught.value)
+        assert str(caught.value).endswith("mycelos backup adopt")
+    assert not (tmp_path / "nowhere").exists()
+
+
+def test_a_folder_that_the_system_does_not_let_be_seen_is_no_ledger_that_is_gone(path, monkeypatch):
+    def refuse(_):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+
+    monkeypatch.setattr(type(path), "lstat", refuse)
+    for asked in (open_for_reading, lies_there):
+        with pytest.raises(LedgerUnavailableError, match="Permission denied"):
+            asked(path)
 
 
 @pytest.mark.parametrize("suffix", ["-journal", "-wal", "-shm"])

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import errno
 import os
+import stat
 
 import pytest
 from ledger_keys import note_of
 
+from mycelos.proxy.ledger.database import LedgerError, LedgerUnavailableError
 from mycelos.proxy.ledger.last_signed import BLOCK, LastSigned, file_of, read_last_signed
 
 
@@ -47,15 +50,35 @@ def test_a_note_written_in_part_is_an_error(kept, monkeypatch):
         kept.write(note_of(3))
 
 
-@pytest.mark.parametrize("kind", ["link", "directory"])
-def test_what_is_no_plain_file_is_neither_written_nor_read(path, tmp_path, kind):
+@pytest.mark.parametrize("kind", ["link", "directory", "FIFO", "socket", "too long"])
+def test_what_is_no_plain_file_is_neither_written_nor_read_and_what_is_said_leads_on(path, tmp_path, kind):
     path.parent.mkdir()
     if kind == "link":
         file_of(path).symlink_to(tmp_path / "elsewhere")
-    else:
+    elif kind == "directory":
         file_of(path).mkdir()
-    with pytest.raises(OSError):
-        LastSigned.open(path)
-    with pytest.raises(OSError):
+    elif kind == "FIFO":
+        os.mkfifo(file_of(path))
+    elif kind == "socket":
+        os.mknod(file_of(path), 0o600 | stat.S_IFSOCK)
+    else:
+        file_of(path).write_bytes(bytes(BLOCK + 1))
+    if kind in {"link", "directory", "socket"}:
+        with pytest.raises(OSError):
+            LastSigned.open(path)
+    why = "longer than 512 bytes" if kind == "too long" else "not a regular file"
+    with pytest.raises(LedgerError, match=f"{file_of(path)} cannot be read \\({why}\\)") as caught:
         read_last_signed(path)
+    assert not isinstance(caught.value, LedgerUnavailableError)
+    assert "Move it away" in str(caught.value)
+    assert "mycelos backup adopt" in str(caught.value)
     assert not (tmp_path / "elsewhere").exists()
+
+
+def test_what_the_system_does_not_let_be_read_is_told_apart(path, monkeypatch):
+    def refuse(kept, _limit):
+        raise OSError(errno.EACCES, os.strerror(errno.EACCES), str(kept))
+
+    monkeypatch.setattr("mycelos.proxy.ledger.last_signed.read_plain_file", refuse)
+    with pytest.raises(LedgerUnavailableError, match="Permission denied"):
+        read_last_signed(path)

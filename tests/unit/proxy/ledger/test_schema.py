@@ -14,6 +14,7 @@ from mycelos.proxy.ledger.database import (
     INSERT_NODE,
     KEEP_CHECKPOINT,
     LedgerError,
+    demand_schema,
     open_for_reading,
     open_for_writing,
 )
@@ -164,3 +165,13 @@ def test_a_ledger_without_the_index_of_rare_entries_is_not_written_to(writer, in
     assert schema_faults(intruder) == ["audit_events_rare"]
     with pytest.raises(LedgerError, match="audit_events_rare"):
         open_for_writing(path)
+
+
+def test_an_altered_schema_names_the_whole_way_out(writer, intruder, path):
+    intruder.execute("ANALYZE")
+    for asked in (open_for_writing, demand_schema):
+        with pytest.raises(LedgerError, match="sqlite_stat1") as caught:
+            asked(path)
+        assert "Run mycelos db audit verify. Put back the newest copy of the data folder" in str(caught.value)
+        assert f"move {path} and all beside it that begins with ledger. out of the folder" in str(caught.value)
+        assert str(caught.value).endswith("mycelos backup adopt")
