@@ -127,7 +127,7 @@ NO_WAIT = textwrap.dedent("""
 ON_THE_LOOP = textwrap.dedent("""
     from mycelos.proxy.ledger import writer
 
-    writer.QUICK, writer.QUICK_GROUPS = float("inf"), 0
+    writer.QUICK = float("inf")
 """)
 """Run before the program: what is alone is written on the event loop's thread, however slow the disk is."""
 

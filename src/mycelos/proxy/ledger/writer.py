@@ -54,10 +54,13 @@ _GROUP_PAGES: Final = 2
 """Pages that even the smallest group changes: the entries' last one and the checkpoint's."""
 
 QUICK: Final = 0.001
-"""Seconds below which a group was quick: so long the event loop may stand still for the disk."""
+"""Seconds that groups take of late, at most, where the next append may be written on its bringer's thread: so long the
+event loop may stand still for the disk."""
 
-QUICK_GROUPS: Final = 16
-"""Quick groups in a row, after which the next append may be written on its bringer's thread."""
+_SLOW: Final = 1.0
+_NEWEST_SHARE: Final = 0.125
+"""What the newest group counts for in how long groups take of late: one that took a second is forgotten after fifty
+quick ones."""
 
 _LAST: Final = "SELECT seq, leaf_hash FROM audit_events ORDER BY seq DESC LIMIT 1"
 _LAST_LIFE: Final = "SELECT epoch, at FROM audit_events ORDER BY seq DESC LIMIT 1"
@@ -109,7 +112,7 @@ class LedgerWriter:
         self._last_moment = last_moment(row[1], self._began) if row else self._began
         # What a killed process left in the write-ahead log is not known: copied with the first group.
         self._log_pages = LOG_PAGES
-        self._quick_groups = 0
+        self._pace = _SLOW
         self._thread = threading.Thread(target=self._run, name="ledger-writer", daemon=True)
 
     @property
@@ -155,7 +158,8 @@ class LedgerWriter:
         None, and nothing is written, where it should be submitted: something else waits or is being written, somebody
         holds the database's lock, it is time to copy the write-ahead log, or the disk was not quick of late.
         """
-        if self._quick_groups < QUICK_GROUPS or self._log_pages >= LOG_PAGES or not self._queue.claim():
+        is_ready = self._connection is not None and self._log_pages < LOG_PAGES
+        if self._pace >= QUICK or not is_ready or not self._queue.claim():
             return None
         try:
             return self._write([append], 0.0)
@@ -220,12 +224,12 @@ class LedgerWriter:
             self._commit(connection, entries, head)
             self._log_pages += _GROUP_PAGES + sum([append.weight for append in group]) // PAGE
         self._last_moment = moment
-        self._quick_groups = self._quick_groups + 1 if time.perf_counter() - began < QUICK else 0
+        self._pace += (time.perf_counter() - began - self._pace) * _NEWEST_SHARE
         return results
 
     def _refusals(self, group: list[Append], error: Exception) -> Results:
         self._disconnect()
-        self._quick_groups = 0
+        self._pace = _SLOW
         refusal = WriteError(f"the ledger cannot be written: {_plain(error)}")
         if isinstance(error, NoRoomError):
             refusal = error

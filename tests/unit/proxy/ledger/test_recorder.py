@@ -192,7 +192,6 @@ async def until_the_thread_waits(writer):
 
 async def test_what_comes_alone_is_written_at_once_and_what_comes_together_in_one_group(recorder, monkeypatch):
     monkeypatch.setattr("mycelos.proxy.ledger.writer.QUICK", float("inf"))
-    monkeypatch.setattr("mycelos.proxy.ledger.writer.QUICK_GROUPS", 1)
     await recorder.fact(Event.PROXY_STARTED)
     writer = recorder._writer
     await until_the_thread_waits(writer)
@@ -214,7 +213,7 @@ async def test_what_comes_alone_is_written_at_once_and_what_comes_together_in_on
 
 
 async def test_of_something_unforeseen_the_writer_ends_and_nobody_is_left_waiting(recorder, monkeypatch):
-    monkeypatch.setattr("mycelos.proxy.ledger.writer.QUICK_GROUPS", 0)
+    monkeypatch.setattr("mycelos.proxy.ledger.writer.QUICK", float("inf"))
     await recorder.fact(Event.PROXY_STARTED)
     await until_the_thread_waits(recorder._writer)
 

@@ -5,6 +5,7 @@ import queue
 import sqlite3
 import threading
 import time
+from types import SimpleNamespace
 
 import pytest
 from ledger_keys import ledger_keys
@@ -19,7 +20,7 @@ from mycelos.proxy.ledger.database import INSERT, open_for_reading
 from mycelos.proxy.ledger.last_signed import LastSigned, read_last_signed
 from mycelos.proxy.ledger.queue import Append, QueueFullError
 from mycelos.proxy.ledger.reader import LedgerReader
-from mycelos.proxy.ledger.writer import LOG_PAGES, QUICK_GROUPS, LedgerWriter, NoRoomError, WriteError
+from mycelos.proxy.ledger.writer import LOG_PAGES, LedgerWriter, NoRoomError, WriteError
 from mycelos.proxy.vault.signing import verifies
 
 
@@ -355,7 +356,6 @@ def test_nobody_is_left_waiting_when_the_writer_s_thread_dies(writer, delivered,
 def quick(writer, delivered, monkeypatch):
     """A writer that lets what is alone be written at once, however slow this disk is; it has written "a"."""
     monkeypatch.setattr("mycelos.proxy.ledger.writer.QUICK", float("inf"))
-    monkeypatch.setattr("mycelos.proxy.ledger.writer.QUICK_GROUPS", 1)
     keys = ledger_keys()
     writer.sign_with(VerifierKey("a.log", keys.public_key), keys.sign)
     writer.start()
@@ -404,7 +404,7 @@ def test_beside_something_that_waits_nothing_is_written_at_once(quick, delivered
 
 
 def test_a_writer_that_has_not_started_or_has_ended_writes_nothing_at_once(writer, monkeypatch):
-    monkeypatch.setattr("mycelos.proxy.ledger.writer.QUICK_GROUPS", 0)
+    monkeypatch.setattr("mycelos.proxy.ledger.writer.QUICK", float("inf"))
     writer._log_pages = 0
     assert writer.write_now(append("a")) is None
     writer.start()
@@ -412,20 +412,47 @@ def test_a_writer_that_has_not_started_or_has_ended_writes_nothing_at_once(write
     assert writer.write_now(append("a")) is None
 
 
-@pytest.mark.parametrize("seconds", [0.0, float("inf")])
-def test_only_after_so_many_quick_groups_in_a_row_something_is_written_at_once(writer, delivered, monkeypatch, seconds):
-    monkeypatch.setattr("mycelos.proxy.ledger.writer.QUICK", seconds)
+@pytest.fixture
+def timed(writer, delivered, monkeypatch):
+    """Write one append after the other in groups that take so many seconds; how many were written at once."""
+    now = 0.0
+
+    def perf_counter():
+        nonlocal now
+        now += timed_write.seconds
+        return now
+
+    def timed_write(count, seconds):
+        timed_write.seconds = seconds
+        at_once = 0
+        for _ in range(count):
+            one = append("x")
+            wait_until(lambda: writer._queue._is_awaited)
+            if writer.write_now(one) is None:
+                writer.submit(one)
+                next_results(delivered)
+            else:
+                at_once += 1
+        return at_once
+
+    monkeypatch.setattr("mycelos.proxy.ledger.writer.time", SimpleNamespace(perf_counter=perf_counter))
     writer.start()
-    at_once = 0
-    for number in range(QUICK_GROUPS + 3):
-        one = append(str(number))
-        wait_until(lambda: writer._queue._is_awaited)
-        if writer.write_now(one) is None:
-            writer.submit(one)
-            next_results(delivered)
-        else:
-            at_once += 1
-    assert at_once == (3 if seconds else 0)
+    return timed_write
+
+
+def test_only_while_groups_are_quick_something_is_written_at_once(timed):
+    assert timed(40, 0.0005) == 0, "the disk is not known yet"
+    timed(30, 0.0005)
+    assert timed(10, 0.0005) == 10
+    # One that is somewhat slow, then one that is very slow.
+    timed(1, 0.003)
+    assert timed(10, 0.0005) == 10
+    assert timed(1, 1.0) == 1
+    assert timed(40, 0.0005) == 0
+    timed(30, 0.0005)
+    assert timed(10, 0.0005) == 10
+    timed(10, 0.0012)
+    assert timed(10, 0.0012) == 0
 
 
 def test_behind_another_s_lock_nothing_is_written_at_once_and_the_thread_waits_for_it(quick, delivered, path):
