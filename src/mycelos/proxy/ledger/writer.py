@@ -97,15 +97,19 @@ class LedgerWriter:
         self._queue = AppendQueue()
         self._connection: sqlite3.Connection | None = open_for_writing(path)
         self._last_signed: LastSigned
-        self._identity = self._file_identity()
-        self._head = self._read_head(self._connection)
-        self._tree = Frontier.of(self._head.seq + 1, StoredTree(self._connection, path).node)
         self._signer: tuple[VerifierKey, Sign] | None = None
-        found = newest_checkpoint(self._connection, path)
+        try:
+            self._identity = self._file_identity()
+            self._head = self._read_head(self._connection)
+            self._tree = Frontier.of(self._head.seq + 1, StoredTree(self._connection, path).node)
+            found = newest_checkpoint(self._connection, path)
+            row = self._connection.execute(_LAST_LIFE).fetchone()
+        except BaseException:
+            self._disconnect()
+            raise
         self._checkpoint = None if found is None else found[1]
         # After a commit that failed, the log may end here as well: the error can come after the data.
         self._maybe_head = self._head
-        row = self._connection.execute(_LAST_LIFE).fetchone()
         self._epoch = int(row[0]) + 1 if row else 0
         self._began = clock()
         # While nothing ran, the time of day may have been set back.

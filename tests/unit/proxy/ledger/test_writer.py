@@ -16,7 +16,7 @@ from mycelos.ledger.entry import EntryError, Phase, make_draft
 from mycelos.ledger.events import Event
 from mycelos.ledger.merkle import Frontier
 from mycelos.ledger.signed_note import VerifierKey, parse_note
-from mycelos.proxy.ledger.database import INSERT, open_for_reading
+from mycelos.proxy.ledger.database import INSERT, LedgerError, open_for_reading, open_for_writing
 from mycelos.proxy.ledger.last_signed import LastSigned, read_last_signed
 from mycelos.proxy.ledger.queue import Append, QueueFullError
 from mycelos.proxy.ledger.reader import LedgerReader
@@ -543,3 +543,24 @@ def test_with_a_key_there_is_no_such_limit(writer, delivered, path, monkeypatch)
     for name in ("a", "b"):
         writer.submit(append(name))
         assert isinstance(next_results(delivered)[name], list)
+
+
+def test_a_writer_that_cannot_begin_leaves_no_connection_open(writer, delivered, path, monkeypatch):
+    opened = []
+    original = open_for_writing
+
+    def remember(wanted):
+        opened.append(original(wanted))
+        return opened[-1]
+
+    def refuse(*_arguments):
+        message = "the newest checkpoint cannot be read"
+        raise LedgerError(message)
+
+    monkeypatch.setattr("mycelos.proxy.ledger.writer.open_for_writing", remember)
+    monkeypatch.setattr("mycelos.proxy.ledger.writer.newest_checkpoint", refuse)
+    with pytest.raises(LedgerError):
+        LedgerWriter(path, delivered.put)
+    (connection,) = opened
+    with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+        connection.execute("SELECT 1")
