@@ -6,6 +6,7 @@ import asyncio
 import os
 import shutil
 import sqlite3
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -119,10 +120,9 @@ def record(layout: DataLayout, event: Event, details: dict[str, object]) -> None
     """Put something on record as a proxy did that ran here."""
 
     async def write() -> None:
-        vault = Vault.open(layout, KEY)
-        recorder = await Recorder.open(layout.ledger, keys=partial(ledger_keys, vault))
-        await recorder.fact(event, principal="operator", outcome="ok", details=details)
-        await recorder.close()
-        vault.close()
+        with closing(Vault.open(layout, KEY)) as vault:
+            recorder = await Recorder.open(layout.ledger, keys=partial(ledger_keys, vault))
+            await recorder.fact(event, principal="operator", outcome="ok", details=details)
+            await recorder.close()
 
     asyncio.run(write())
