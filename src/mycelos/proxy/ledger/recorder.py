@@ -90,7 +90,7 @@ class Recorder(LedgerView):
         self._origin: str | None = None
         self._admit: Callable[[Sequence[Draft]], None] | None = None
         self._in_a_round = IN_A_ROUND
-        self._coming: list[tuple[Append, asyncio.Future[Receipt]]] = []
+        self._coming: list[Append] = []
         self._writer = LedgerWriter(path, self._deliver) if clock is None else LedgerWriter(path, self._deliver, clock)
 
     @classmethod
@@ -302,7 +302,7 @@ class Recorder(LedgerView):
                 details = {"code": limited.problem.code.value, "count": limited.report}
                 _ = self.note(Event.LEDGER_LIMITED, subject=limited.source.value, outcome="refused", details=details)
             return future
-        self._coming.append((Append(drafts, future), future))
+        self._coming.append(Append(drafts, future))
         if len(self._coming) == 1:
             # Behind all that this round of the loop still brings: then it shows what is alone.
             self._loop.call_soon(self._hand_over)
@@ -310,14 +310,13 @@ class Recorder(LedgerView):
 
     def _hand_over(self) -> None:
         coming, self._coming = self._coming, []
-        if len(coming) == 1 and self._write_now(coming[0][0]):
+        if len(coming) == 1 and self._write_now(coming[0]):
             return
-        for append, future in coming:
+        for append in coming:
             try:
                 self._writer.submit(append)
             except QueueFullError:
-                if not future.done():
-                    future.set_exception(unavailable("too much waits to be recorded"))
+                _answer([(append, WriteError("too much waits to be recorded"))])
 
     def _write_now(self, append: Append) -> bool:
         results: Results | None = [(append, WriteError("the ledger's writer has ended"))]
