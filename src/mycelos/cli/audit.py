@@ -34,11 +34,10 @@ if TYPE_CHECKING:
     from mycelos.ledger.entry import Entry
 
 POLL_INTERVAL: Final = 0.5
+"""Seconds between two looks of ``--follow``."""
 
 OF_EACH_EVENT: Final = 10
 """Of every suspicious event the newest so many are shown, whatever else there is."""
-
-"""Seconds between two looks of ``--follow``."""
 
 app = App(name="audit", help="Look at the ledger of everything that crossed the proxy, and verify it.")
 app.command(verify_log, name="verify")

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 from cyclopts import Parameter
 
+from mycelos.cli.audit_verify_proof import verify_proof, wrong_key
 from mycelos.cli.audit_witness import Witnesses
 from mycelos.cli.data_directory import settings_of
 from mycelos.cli.output import ExitCode, complain, fail, mute_stdout, one_line, print_json_line, say
@@ -20,7 +21,7 @@ from mycelos.configuration.plain_file import open_plain_file, read_at_most
 from mycelos.ledger.checkpoint import CheckpointError, parse_text
 from mycelos.ledger.export import LINE_LIMIT, item_from_line
 from mycelos.ledger.signed_note import NOTE_LIMIT, NoteError, VerifierKey, parse_note
-from mycelos.ledger.verify import RememberedNote, Verdict, Verification, verify
+from mycelos.ledger.verify import WORDS, RememberedNote, Verdict, Verification, verify
 from mycelos.proxy.ledger.database import LedgerError, LedgerUnavailableError
 from mycelos.proxy.ledger.heads import Outside, outside_of, remember, remembered_heads
 from mycelos.proxy.ledger.verification import Verified, verify_ledger
@@ -38,6 +39,7 @@ def verify_log(
     *,
     export: Annotated[Path | None, Parameter(help="Verify this exported file instead of the ledger.")] = None,
     checkpoint: Annotated[Path | None, Parameter(help="Compare with this signed note as well.")] = None,
+    proof: Annotated[Path | None, Parameter(help="Verify this entry with its proof instead of the ledger.")] = None,
     key: Annotated[str | None, Parameter(help="A key of this log, known from elsewhere (a vkey).")] = None,
     as_json: Annotated[bool, Parameter(name="--json", help="The result as one JSON object.", negative="")] = False,
 ) -> int:
@@ -51,8 +53,14 @@ def verify_log(
     may be of another installation's log, which what is remembered here says nothing of. A checkpoint that is given must
     be in it.
 
+    A proof is what `mycelos db audit proof SEQ --json` prints; --key says whose log the entry must be in.
+
     Example: mycelos db audit verify --checkpoint kept-elsewhere.note
     """
+    if proof is not None:
+        if export is not None or checkpoint is not None:
+            return fail("--proof stands without --export and --checkpoint", ExitCode.WRONG_USAGE)
+        return verify_proof(proof, key, as_json)
     settings = settings_of(os.environ)
     layout = DataLayout(settings.data_directory)
     # Read first: whatever was remembered by now must be in what is read next.
@@ -68,9 +76,7 @@ def verify_log(
         if checkpoint is not None:
             evidence[GIVEN] = RememberedNote(_read_given(checkpoint))
     except NoteError as error:
-        return fail(
-            f"--key: {error}; mycelos db audit checkpoint --key shows the one of this log", ExitCode.WRONG_USAGE
-        )
+        return wrong_key(error)
     except CheckpointError as error:
         return fail(f"--checkpoint: {error}; mycelos db audit checkpoint > FILE writes one", ExitCode.WRONG_USAGE)
     try:
@@ -185,8 +191,7 @@ def _report(result: Verification, as_json: bool, *, is_remembered: bool) -> None
     if as_json:
         _report_json(result)
         return
-    words = {Verdict.HOLDS: "holds", Verdict.BROKEN: "does not hold", Verdict.CANNOT_TELL: "cannot tell"}
-    say(f"{words[result.verdict]}: {one_line(result.reason)}")
+    say(f"{WORDS[result.verdict]}: {one_line(result.reason)}")
     if result.fault is not None:
         say(f"  entry     {result.fault.seq}")
         say(f"  expected  {one_line(result.fault.expected)}")

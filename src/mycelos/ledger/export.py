@@ -13,7 +13,7 @@ from mycelos.ledger.entry import COLUMNS
 from mycelos.ledger.signed_note import NoteError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from mycelos.ledger.entry import Entry
 
@@ -59,10 +59,18 @@ def item_from_line(line: bytes) -> Sequence[Any] | bytes:
             return ()
         if found.keys() == {"checkpoint"} and isinstance(found["checkpoint"], str):
             return found["checkpoint"].encode()
-        if found.keys() != _NAMES:
-            return ()
-        row = [found[name] for name in COLUMNS]
-        row[_DETAILS] = canonical(row[_DETAILS]).decode()
     except (ValueError, CanonicalError, RecursionError):
+        return ()
+    return row_from_object(found)
+
+
+def row_from_object(found: Mapping[str, Any]) -> Sequence[Any]:
+    """The row that `Entry.as_dict` was made of; empty where ``found`` is none."""
+    if found.keys() != _NAMES:
+        return ()
+    row = [found[name] for name in COLUMNS]
+    try:
+        row[_DETAILS] = canonical(row[_DETAILS]).decode()
+    except (CanonicalError, RecursionError):
         return ()
     return row

@@ -23,7 +23,17 @@ if TYPE_CHECKING:
     from mycelos.ledger.signed_note import VerifierKey, Verifies
     from mycelos.ledger.walk import StoredNodes
 
-__all__ = ["EXIT_CODES", "Evidence", "Fault", "RememberedNote", "Verdict", "Verification", "tail_fault", "verify"]
+__all__ = [
+    "EXIT_CODES",
+    "WORDS",
+    "Evidence",
+    "Fault",
+    "RememberedNote",
+    "Verdict",
+    "Verification",
+    "tail_fault",
+    "verify",
+]
 
 
 class Verdict(StrEnum):
@@ -35,6 +45,8 @@ class Verdict(StrEnum):
 
 
 EXIT_CODES: Final = {Verdict.HOLDS: 0, Verdict.BROKEN: 1, Verdict.CANNOT_TELL: 6}
+WORDS: Final = {Verdict.HOLDS: "holds", Verdict.BROKEN: "does not hold", Verdict.CANNOT_TELL: "cannot tell"}
+"""How a person is told."""
 
 GIVEN_KEY: Final = "the key that was given"
 """What ``compared`` calls ``trusted``."""
