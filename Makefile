@@ -4,9 +4,10 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 VENV ?= .venv
 PYTEST := $(VENV)/bin/python -m pytest
+TESTS ?= tests/unit tests/integration tests/claims
 export VENV
 
-.PHONY: help install lint types imports shell test test-unit test-machine demo soak lock picture reference address-table clean
+.PHONY: help install lint types imports shell test test-unit test-claims test-machine demo soak lock picture reference address-table clean
 
 help: ## Tell what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -27,10 +28,13 @@ imports: install ## The borders between the zones
 
 test: lint types imports ## All checks and tests that need no Docker, no root, no browser
 	@scripts/setup_fuzz.sh
-	scripts/offline.sh $(PYTEST)
+	scripts/offline.sh $(PYTEST) $(TESTS)
 
 test-unit: install ## The unit tests alone
 	scripts/offline.sh $(PYTEST) tests/unit
+
+test-claims: install ## Each claim's attack alone
+	scripts/offline.sh $(PYTEST) tests/claims
 
 test-machine: install ## Tests that need root, a browser or the whole machine
 	@scripts/setup_machine.sh

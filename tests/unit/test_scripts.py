@@ -9,6 +9,7 @@ import select
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -146,14 +147,21 @@ def test_continuous_integration_ends_with_the_minutes_and_the_summaries(tmp_path
     make = 'echo "==== 12 passed in 1.00s ===="; echo "skips: $MYCELOS_TEST_NO_SKIP"'
     ended = _continuous_integration(tmp_path, make)
     assert ended.returncode == 0, ended.stdout + ended.stderr
-    assert ended.stdout.count("skips: 1") == 3
+    assert ended.stdout.count("skips: 1") == 4
     assert re.findall(r"^(\S+) +[0-9.]+ minutes$", ended.stdout, re.MULTILINE) == [
-        "system", "environment", "model", "test", "unit-3.13", "test-machine",
+        "system", "environment", "model", "test", "unit-3.13", "test-machine", "test-claims",
     ]  # fmt: skip
     assert ended.stdout.splitlines()[-1] == "==== 12 passed in 1.00s ===="
 
 
-@pytest.mark.parametrize("stage", ["test-unit", "test", "test-machine"])
+def test_the_lanes_of_continuous_integration_leave_no_folder_of_tests_out() -> None:
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["pytest"]
+    (in_make,) = re.findall(r"^TESTS \?= (.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    (in_lane,) = re.findall(r'TESTS="(.*)" test$', (ROOT / ".ci/run").read_text(), re.MULTILINE)
+    assert in_make.split() == settings["testpaths"] == [*in_lane.split(), "tests/claims"]
+
+
+@pytest.mark.parametrize("stage", ["test-unit", "test", "test-machine", "test-claims"])
 def test_continuous_integration_fails_where_a_stage_fails(tmp_path: Path, stage: str) -> None:
     make = f'[ "${{@: -1}}" = {stage} ] && exit 2; echo "==== 1 passed in 1s ===="'
     ended = _continuous_integration(tmp_path, make)
@@ -161,7 +169,7 @@ def test_continuous_integration_fails_where_a_stage_fails(tmp_path: Path, stage:
     assert "failed with 2" in ended.stdout.splitlines()[-1]
 
 
-@pytest.mark.parametrize("stage", ["test-unit", "test", "test-machine"])
+@pytest.mark.parametrize("stage", ["test-unit", "test", "test-machine", "test-claims"])
 def test_continuous_integration_ends_with_the_tests_that_failed_and_the_last_that_began(
     tmp_path: Path, stage: str
 ) -> None:

@@ -53,7 +53,7 @@ def verify_log(
     may be of another installation's log, which what is remembered here says nothing of. A checkpoint that is given must
     be in it.
 
-    A proof is what `mycelos db audit proof SEQ --json` prints; --key says whose log the entry must be in.
+    A proof is what `mycelos db audit proof 1042 --json` prints; --key says whose log the entry must be in.
 
     Example: mycelos db audit verify --checkpoint kept-elsewhere.note
     """

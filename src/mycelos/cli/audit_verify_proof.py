@@ -28,7 +28,7 @@ SIZE_LIMIT: Final = 1024 * 1024
 
 
 class ProvenEntry(msgspec.Struct, forbid_unknown_fields=True):
-    """What `mycelos db audit proof SEQ --json` prints: the entry, its proof (C2SP tlog-proof), the key that signed."""
+    """What `mycelos db audit proof 1042 --json` prints: the entry, its proof (C2SP tlog-proof), the key that signed."""
 
     proof: str
     entry: dict[str, Any]
@@ -57,7 +57,7 @@ def verify_proof(path: Path, key: str | None, as_json: bool) -> int:
     except OSError as error:
         return fail(f"cannot tell: {path} cannot be read: {error.strerror}", ExitCode.CANNOT_TELL)
     except Refusal as refusal:
-        text = f"--proof: {refusal.problem.detail}; mycelos db audit proof SEQ --json writes one"
+        text = f"--proof: {refusal.problem.detail}; of entry 1042 mycelos db audit proof 1042 --json writes one"
         return fail(text, ExitCode.WRONG_USAGE)
     try:
         found = _verified(given)

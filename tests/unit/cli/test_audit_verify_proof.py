@@ -158,7 +158,7 @@ async def test_what_is_no_entry_with_its_proof_is_wrong_usage(bundle, file, caps
     wrong = [bundle["proof"], "[]", "{}", json.dumps(bundle | {"more": 1}), json.dumps(bundle | {"entry": []}), twice]
     for text in wrong:
         assert call("verify", "--proof", file(text), "--key", vkey(0)) == 2
-        assert "mycelos db audit proof SEQ --json writes one" in capsys.readouterr().err
+        assert "mycelos db audit proof 1042 --json writes one" in capsys.readouterr().err
     assert call("verify", "--proof", file(bundle), "--key", "key") == 2
     assert "--key: " in capsys.readouterr().err
     for option in ("--export", "--checkpoint"):
