@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+from itertools import islice
 from operator import itemgetter
 from typing import TYPE_CHECKING, TypeVar
 
@@ -26,16 +27,14 @@ def interleaved(
         newest: the newest checkpoint, from its own file. It may be older than some of those kept, or one of them.
     """
     pairs = heapq.merge(kept, () if newest is None else ((_size(newest), newest),), key=itemgetter(0))
-    notes = _without_repeats(pairs)
-    waiting = next(notes, None)
-    for size, row in enumerate(rows, 1):
-        yield row
-        while waiting is not None and waiting[0] <= size:
-            yield waiting[1]
-            waiting = next(notes, None)
-    while waiting is not None:
-        yield waiting[1]
-        waiting = next(notes, None)
+    left, size = iter(rows), 0
+    for covered, note in _without_repeats(pairs):
+        # None stands before the first entry, whatever size it is stored under.
+        wanted = max(covered, size, 1)
+        yield from islice(left, wanted - size)
+        yield note
+        size = wanted
+    yield from left
 
 
 def _without_repeats(pairs: Iterable[tuple[int, bytes]]) -> Iterator[tuple[int, bytes]]:

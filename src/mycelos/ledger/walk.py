@@ -7,7 +7,6 @@ after the last entry that it covers.
 from __future__ import annotations
 
 import hashlib
-from collections import deque
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
@@ -55,10 +54,12 @@ class Walk:
         self._leaves: list[bytes] = []
         self._unsigned = -1
         """The first entry behind the newest checkpoint whose event must not stand there; -1 where there is none."""
-        self._newest: deque[Sequence[Any]] = deque(maxlen=LIMIT + 1)
-        """The last entries: those behind the newest checkpoint among them, where they are not too many."""
+        self._behind: list[Sequence[Any]] = []
+        """The entries behind the newest checkpoint, as long as each may stand there; one more than `LIMIT` at most."""
+        self._epoch = 0
+        """The last entry's."""
         self._signed_epoch = 0
-        """The epoch of the last entry that a checkpoint covers."""
+        """That of the last entry that a checkpoint covers."""
 
     @property
     def size(self) -> int:
@@ -82,13 +83,14 @@ class Walk:
             FaultFoundError: at the first item that is not what it must be.
         """
         self._compare()
-        events, unsigned, leaves, newest = KEY_EVENTS, _UNSIGNED, self._leaves, self._newest
+        events, unsigned, leaves, behind = KEY_EVENTS, _UNSIGNED, self._leaves, self._behind
         before: Any = self.head.leaf_hash
+        epoch = self._epoch
         seq, stop = self.head.seq, self._next_stop()
         for item in items:
             if isinstance(item, bytes):
                 self.head = Head(seq, before)
-                self._read_checkpoint(item)
+                self._read_checkpoint(item, epoch)
                 continue
             leaf = _leaf(item, seq + 1, before)
             if not leaf:
@@ -97,16 +99,18 @@ class Walk:
             if item[5] in events:
                 self.head = Head(seq, before)
                 self._keys.read(item)
-            seq, before = seq + 1, item[20]
+            seq, before, epoch = seq + 1, item[20], item[2]
             leaves.append(leaf)
-            newest.append(item)
-            if self._unsigned < 0 and item[5] not in unsigned:
-                self._unsigned = seq
+            if self._unsigned < 0:
+                if item[5] not in unsigned:
+                    self._unsigned = seq
+                elif len(behind) <= LIMIT:
+                    behind.append(item)
             if seq == stop:
                 self.head = Head(seq, before)
                 self._compare()
                 stop = self._next_stop()
-        self.head = Head(seq, before)
+        self.head, self._epoch = Head(seq, before), epoch
         self._compare()
 
     def demand_stored_end(self) -> None:
@@ -130,8 +134,7 @@ class Walk:
             return
         if self._unsigned >= 0:
             raise FaultFoundError(self._unsigned, NOT_SIGNED, str(self._keys), "no signature")
-        rows = list(self._newest)[-(self.size - self.signed_size) :]
-        demand_unsigned(rows, self._signed_epoch, str(self._keys))
+        demand_unsigned(self._behind, self._signed_epoch, str(self._keys))
 
     def _next_stop(self) -> int:
         batch = self.head.seq + BATCH
@@ -149,7 +152,7 @@ class Walk:
         self._complete.clear()
         self._progress(self.size)
 
-    def _read_checkpoint(self, data: bytes) -> None:
+    def _read_checkpoint(self, data: bytes, epoch: int) -> None:
         last = max(self.head.seq, 0)
         try:
             note = parse_note(data)
@@ -176,7 +179,8 @@ class Walk:
             raise FaultFoundError(last, what, checkpoint.root.hex(), self.root().hex())
         self._keys.has_signed(key)
         self.signed_size, self._unsigned = checkpoint.size, -1
-        self._signed_epoch = self._newest[-1][2]
+        self._signed_epoch = epoch
+        self._behind.clear()
         if self._keys.is_vouched_for:
             self.vouched_size = checkpoint.size
 
