@@ -24,7 +24,8 @@ ALLOWED: Final = {
         "proxy/vault/next_key.py:demand_replaceable", "sandbox/confine.py", "sandbox/probe.py:_targets",
     },
     "a file that the operator named: a pipe will do, and is waited for": {
-        "cli/audit_verify.py:_read_given", "configuration/environment.py:_read_secret_file",
+        "cli/audit_verify.py:_read_given", "cli/audit_verify_proof.py:verify_proof",
+        "configuration/environment.py:_read_secret_file",
         "proxy/backup/sealing.py:read_lines", "proxy/backup/sealing.py:unseal",
     },
     "a folder that this process made": {

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import os
+import threading
 
 import pytest
 from ledger_keys import change_from, ledger_keys
@@ -170,3 +172,12 @@ async def test_a_file_that_cannot_be_read_is_not_said_to_hold_or_not(file, tmp_p
     for path in (tmp_path / "none", tmp_path, file(" " * (1024 * 1024 + 1))):
         assert call("verify", "--proof", path, "--key", vkey(0)) == 6
         assert f"cannot tell: {path} cannot be read: " in capsys.readouterr().err
+
+
+async def test_a_pipe_is_waited_for(bundle, tmp_path, capsys):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    writer = threading.Thread(target=pipe.write_text, args=(json.dumps(bundle),))
+    writer.start()
+    assert call("verify", "--proof", pipe, "--key", vkey(0)) == 0
+    writer.join()
