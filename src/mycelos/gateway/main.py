@@ -13,6 +13,7 @@ from mycelos.gateway.descriptors import Descriptors
 from mycelos.gateway.settings import read_settings
 from mycelos.sandbox.confine import confine_gateway
 from mycelos.sandbox.errors import SandboxRefused
+from mycelos.serving.cause import named
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -43,6 +44,9 @@ def main(arguments: Sequence[str], environ: Mapping[str, str]) -> int:
     except SandboxRefused as refused:
         sys.stderr.write(f"mycelos gateway: {refused}\n")
         return WALL_MISSING
+    except OSError as error:
+        sys.stderr.write(f"mycelos gateway: the system refused ({named(error)}); see disk space and rights\n")
+        return FAILED
     return 0
 
 

@@ -32,6 +32,7 @@ from mycelos.gateway.spawner_client import SpawnerClient
 from mycelos.gateway.store import Store
 from mycelos.gateway.tools.catalogue import make_registry
 from mycelos.ledger.events import Event
+from mycelos.serving.cause import without_groups
 from mycelos.serving.http_server import HttpServer
 from mycelos.wire.problems import Refusal, joined
 
@@ -66,7 +67,8 @@ def run(
     """
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         try:
-            runner.run(_serve(environment, settings, layout, descriptors, walls))
+            with without_groups():
+                runner.run(_serve(environment, settings, layout, descriptors, walls))
         except Refusal as refusal:
             problem = refusal.problem
             message = joined(problem.detail, problem.next)

@@ -22,17 +22,22 @@ async def beside(
     """
     stop = asyncio.Event()
     failure: BaseException | None = None
-    async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(work(stop)) for work in works]
-        try:
-            yield
-        except BaseException as error:  # noqa: BLE001 - raised below, as it is: a group would hide what it is
-            failure = error
-        stop.set()
-        if tasks:
-            _, late = await asyncio.wait(tasks, timeout=last_seconds)
-            for task in late:
-                task.cancel()
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(work(stop)) for work in works]
+            try:
+                yield
+            except BaseException as error:  # noqa: BLE001 - raised below, as it is: a group would hide what it is
+                failure = error
+            stop.set()
+            if tasks:
+                _, late = await asyncio.wait(tasks, timeout=last_seconds)
+                for task in late:
+                    task.cancel()
+    except BaseExceptionGroup:
+        # A block that was cancelled may have been so because of the work; any other failure of it came first.
+        if failure is None or isinstance(failure, asyncio.CancelledError):
+            raise
     if failure is not None:
         raise failure
 

@@ -75,6 +75,7 @@ from mycelos.proxy.vault.state import times_of_keys
 from mycelos.proxy.vault.store import Vault
 from mycelos.proxy.witness.composition import demand_agreement, open_witnesses
 from mycelos.proxy.witness.keeper import witnessing
+from mycelos.serving.cause import named, without_groups
 from mycelos.serving.http_server import HttpServer
 from mycelos.wire.keys import KeySource
 from mycelos.wire.problems import Refusal, joined
@@ -132,7 +133,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         start = _read_start(options)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             process.quiet_loop(runner.get_loop())
-            runner.run(_run(start))
+            with without_groups():
+                runner.run(_run(start))
     except (ConfigurationError, LedgerError) as error:
         return _cannot_start(str(error))
     except VaultError as error:
@@ -140,7 +142,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Refusal as refusal:
         return _cannot_start(joined(refusal.problem.detail, refusal.problem.next))
     except (OSError, sqlite3.Error) as error:
-        return _cannot_start(f"the system refused ({type(error).__name__}); see disk space and rights")
+        return _cannot_start(f"the system refused ({named(error)}); see disk space and rights")
     return 0
 
 
@@ -190,7 +192,6 @@ async def _run(start: Start) -> None:
         vault, recorder = await open_stores(
             layout, start.master_key, stack, os.environ, settings, alive=start.readiness.busy
         )
-        # Before the first task: a start that is refused beside one ends in a group of errors.
         clear_operator_socket(layout)
         limits = start.operator_file.ledger
         recorder.limit_by(LedgerLimits(limits, DiskReserve(layout.proxy, limits.reserve_bytes)))
@@ -376,9 +377,9 @@ async def _serve(start: Start, server: HttpServer) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
+    if start.listen is not None and start.control is None:
+        await server.listen(listening.bind(start.listen))
     async with asyncio.TaskGroup() as tasks:
-        if start.listen is not None and start.control is None:
-            await server.listen(listening.bind(start.listen))
         channels = None if start.control is None else tasks.create_task(_serve_channels(start.control, server, stop))
         start.readiness.ready()
         await stop.wait()

@@ -10,6 +10,8 @@ import resource
 import sys
 from typing import TYPE_CHECKING, Any, Final
 
+from mycelos.serving.cause import named
+
 if TYPE_CHECKING:
     from collections.abc import MutableMapping
     from types import TracebackType
@@ -58,8 +60,8 @@ def quiet_loop(loop: asyncio.AbstractEventLoop) -> None:
     loop.set_exception_handler(_name_loop_error)
 
 
-def _name_error(kind: type[BaseException], _error: BaseException, traceback: TracebackType | None) -> None:
-    _log.critical("stopped by %s at %s", kind.__name__, _place(traceback))
+def _name_error(_kind: type[BaseException], error: BaseException, _traceback: TracebackType | None) -> None:
+    _log.critical("stopped by %s", named(error))
 
 
 def _name_loop_error(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
@@ -67,13 +69,4 @@ def _name_loop_error(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) 
     if error is None:
         _log.error("the event loop met an error")
     else:
-        _log.error("the event loop met %s at %s", type(error).__name__, _place(error.__traceback__))
-
-
-def _place(traceback: TracebackType | None) -> str:
-    """The module and line where it was raised: no text of an error, which may quote what was sent."""
-    place = "an unknown place"
-    while traceback is not None:
-        place = f"{traceback.tb_frame.f_globals.get('__name__')}:{traceback.tb_lineno}"
-        traceback = traceback.tb_next
-    return place
+        _log.error("the event loop met %s", named(error))

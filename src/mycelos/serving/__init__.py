@@ -1,1 +1,1 @@
-"""Serving HTTP/1.1, alike for every zone that does."""
+"""Serving HTTP/1.1, and naming what stopped it, alike for every zone that does."""

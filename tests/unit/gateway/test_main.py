@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import subprocess
 import sys
@@ -84,3 +85,14 @@ def test_an_unknown_key_in_its_file_is_one_line(data_directory: Path) -> None:
     (folder / "gateway.toml").write_text("[runs]\nmodel_request = 3\n")
     ended = start(data_directory)
     assert (ended.returncode, "the nearest one that exists is model_requests" in ended.stderr) == (1, True)
+
+
+def test_what_the_system_refuses_is_one_line_with_type_and_place(data_directory: Path) -> None:
+    (data_directory / "gateway").mkdir()
+    (data_directory / "gateway" / "state").touch()
+    ended = start(data_directory)
+    assert ended.returncode == 1
+    assert re.fullmatch(
+        r"mycelos gateway: the system refused \(FileExistsError EEXIST at [a-z._]+:\d+\); see disk space and rights\n",
+        ended.stderr,
+    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import signal
 import socket
 import sys
@@ -121,6 +122,39 @@ async def test_a_run_and_a_connection_of_a_dead_gateway_end_before_it_says_ready
             assert mine.recv(1) == b"", "nobody holds the other end"
     for mine in kept:
         mine.close()
+
+
+async def test_what_stops_it_beside_running_tasks_is_one_line_and_no_group_of_errors(
+    data_directory: Path, tmp_path: Path
+) -> None:
+    """Runs are taken and the proxy is followed before it listens: here on what is no socket."""
+    server = HttpServer(SteeredProxy(None).application())
+    proxys, control = socket_pair(socket.SOCK_SEQPACKET)
+    spawners, spawner = socket_pair(socket.SOCK_SEQPACKET)
+    with (tmp_path / "no-socket").open("wb") as no_socket:
+        numbers = [no_socket.fileno(), control.fileno(), spawner.fileno()]
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            *("-I", "-m", "mycelos.gateway", f"--data-dir={data_directory}"),
+            *(f"--{name}-fd={number}" for name, number in zip(_NAMES, numbers, strict=False)),
+            env={
+                "PATH": "/usr/bin:/bin",
+                "MYCELOS_PROXY_TOKEN": BEARER,
+                "MYCELOS_PROXY_URL": f"fd:{control.fileno()}",
+            },
+            pass_fds=numbers,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        async with asyncio.timeout(2 * WAIT), asyncio.TaskGroup() as group:
+            handing = group.create_task(hand_over(proxys, server))
+            _, said = await process.communicate()
+            handing.cancel()
+    await server.stop()
+    for one in (proxys, control, spawners, spawner):
+        one.close()
+    assert process.returncode == 1
+    expected = rb"mycelos gateway: the system refused \(OSError ENOTSOCK at socket:\d+\); see disk space and rights\n"
+    assert re.fullmatch(expected, said), said
 
 
 _NAMES: Any = ("listen", "control", "spawner", "ready")

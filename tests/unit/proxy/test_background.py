@@ -44,6 +44,16 @@ async def test_what_work_raises_ends_the_block() -> None:
     assert raised.group_contains(ValueError)
 
 
+async def test_what_the_block_raised_stays_the_error_where_work_fails_after_it() -> None:
+    async def work(stop: asyncio.Event) -> None:
+        await stop.wait()
+        raise ValueError
+
+    with pytest.raises(OSError, match="no socket"):
+        async with asyncio.timeout(10), beside([work]):
+            raise OSError(98, "no socket")
+
+
 async def test_a_step_is_taken_at_the_start_after_each_pause_and_once_more_at_the_end() -> None:
     stop, taken = asyncio.Event(), []
 

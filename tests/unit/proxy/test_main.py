@@ -3,13 +3,15 @@ from __future__ import annotations
 import base64
 import json
 import os
+import re
+import resource
 import signal
 import socket
 import stat
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import AsyncExitStack, contextmanager
+from contextlib import AsyncExitStack, ExitStack, contextmanager
 from pathlib import Path
 from unittest.mock import AsyncMock
 
@@ -37,9 +39,22 @@ TOKEN = "t" * 43
 NONCE = "0" * 32
 
 
+AS_IT_IS = ("-m", "mycelos.proxy")
+
+
+def changed(*lines: str) -> tuple[str, str]:
+    """The arguments of a proxy in which ``lines`` of Python come first."""
+    text = "\n".join(("import sys", "from mycelos.proxy import main", *lines, "sys.exit(main.main(sys.argv[1:]))"))
+    return "-c", text
+
+
 @contextmanager
 def started(
-    layout: DataLayout, *arguments: str, listen: str | None = None, **environment: str
+    layout: DataLayout,
+    *arguments: str,
+    listen: str | None = None,
+    program: tuple[str, str] = AS_IT_IS,
+    **environment: str,
 ) -> Iterator[tuple[subprocess.Popen[str], bytes, socket.socket]]:
     """A proxy process, what it wrote when it was ready, and the gateway's end of its control channel."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -47,7 +62,7 @@ def started(
     ready, write = os.pipe()
     own = {"PATH": "/usr/bin:/bin", "MYCELOS_MASTER_KEY": KEY, "MYCELOS_PROXY_TOKEN": TOKEN} | environment
     where = ["--listen", listen] if listen else ["--control-fd", str(theirs.fileno())]
-    command = [sys.executable, "-I", "-m", "mycelos.proxy", "--data-dir", str(layout.root), *where]
+    command = [sys.executable, "-I", *program, "--data-dir", str(layout.root), *where]
     process = subprocess.Popen(
         [*command, "--ready-fd", str(write), *arguments],
         pass_fds=(theirs.fileno(), write),
@@ -166,6 +181,64 @@ def test_a_folder_in_the_place_of_the_operator_s_socket_is_one_clear_line_with_t
     assert f"mycelos proxy cannot start: {layout.operator_socket} is in the way" in text
     assert "Move it away" in text
     assert len(text.strip().splitlines()) == 1
+
+
+def test_a_place_to_listen_that_is_taken_is_one_clear_line_with_the_fix(layout: DataLayout, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        listen = f"127.0.0.1:{taken.getsockname()[1]}"
+        with started(layout, listen=listen, XDG_STATE_HOME=str(tmp_path)) as (process, ready, _):
+            _, text = process.communicate(timeout=20)
+    assert (process.returncode, ready) == (1, b"")
+    assert text == (
+        f"mycelos proxy cannot start: cannot listen on {listen}; check that nothing else does and that this user may\n"
+    )
+
+
+def out_of_descriptors(layout: DataLayout, state: Path, program: tuple[str, str]) -> str:
+    """What a proxy says whose gateway asks for more channels than it may have descriptors."""
+    limit = 64
+    with started(layout, program=program, XDG_STATE_HOME=str(state)) as (process, ready, control), ExitStack() as held:
+        assert ready == b"ready\n"
+        _, most = resource.prlimit(process.pid, resource.RLIMIT_NOFILE)
+        resource.prlimit(process.pid, resource.RLIMIT_NOFILE, (limit, most))
+        for _ in range(limit):
+            try:
+                held.enter_context(channel(control))
+            except (ConnectionError, ValueError):
+                break
+        _, text = process.communicate(timeout=20)
+        assert process.returncode == 1
+    return text
+
+
+def test_an_error_beside_running_tasks_is_named_as_any_other(layout: DataLayout, tmp_path: Path) -> None:
+    text = out_of_descriptors(layout, tmp_path, AS_IT_IS)
+    refused = r"the system refused \(OSError EMFILE at [a-z._]+:\d+\); see disk space and rights"
+    assert re.fullmatch(rf"mycelos proxy cannot start: {refused}\n", text)
+    # Where the group stays in the way it is an error that nobody foresaw; also then its cause is named.
+    bare = out_of_descriptors(
+        layout, tmp_path, changed("from contextlib import nullcontext", "main.without_groups = nullcontext")
+    )
+    assert re.fullmatch(r"CRITICAL [a-z._]+: stopped by OSError EMFILE at [a-z._]+:\d+\n", bare)
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        ("main.LedgerError('The ledger is gone.')", "mycelos proxy cannot start: The ledger is gone.\n"),
+        (
+            "main.VaultError(detail='It is shut.', next_step='Open it.')",
+            "mycelos proxy cannot start: It is shut. Open it.\n",
+        ),
+    ],
+)
+def test_an_error_that_is_known_is_said_in_its_words_beside_running_tasks_too(
+    layout: DataLayout, tmp_path: Path, error: str, said: str
+) -> None:
+    program = changed("async def serve(channels):", f"    raise {error}", "main.Channels.serve = serve")
+    with started(layout, program=program, XDG_STATE_HOME=str(tmp_path)) as (process, _, _control):
+        _, text = process.communicate(timeout=20)
+    assert (process.returncode, text) == (1, said)
 
 
 def test_another_key_than_the_vaults_stops_the_start_and_leaves_the_vault_as_it_was(layout: DataLayout) -> None:

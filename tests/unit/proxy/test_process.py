@@ -13,8 +13,10 @@ process.harden()
 print(resource.getrlimit(resource.RLIMIT_CORE), oct(os.umask(0)))
 # The kernel gives the files of a process that is not dumpable to root.
 print(os.stat("/proc/self/environ").st_uid)
-if len(sys.argv) > 1:
+if "fail" in sys.argv:
     raise ValueError("text with hunter2")
+if "group" in sys.argv:
+    raise ExceptionGroup("hunter2", [OSError(30, "hunter2", "hunter2"), ValueError("hunter2")])
 """
 
 
@@ -36,6 +38,13 @@ def test_an_error_that_nobody_foresaw_is_named_by_type_and_place_and_not_by_its_
     assert "ValueError at __main__:" in result.stderr
     assert "hunter2" not in result.stderr
     assert "Traceback" not in result.stderr
+
+
+def test_of_a_group_of_errors_the_first_one_is_named() -> None:
+    result = run("group")
+    assert result.returncode == 1
+    assert "stopped by OSError EROFS at" in result.stderr
+    assert "hunter2" not in result.stderr
 
 
 def test_secrets_leave_the_environment_and_the_rest_stays() -> None:

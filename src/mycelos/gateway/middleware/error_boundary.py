@@ -8,6 +8,7 @@ from typing import Final
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from mycelos.gateway.middleware.problems import send_refusal
+from mycelos.serving.cause import named
 from mycelos.wire.problems import ProblemCode, Refusal
 
 _logger: Final = logging.getLogger(__name__)
@@ -37,7 +38,7 @@ class ErrorBoundary:
         except Refusal as refusal:
             answer = refusal
         except Exception as error:  # noqa: BLE001 - the last one to look; it answers 500 and does nothing else
-            _logger.error("unexpected %s at %s", type(error).__name__, _place(error))  # noqa: TRY400 - the text may quote a request
+            _logger.error("unexpected %s", named(error))  # noqa: TRY400 - the text may quote a request
             answer = _internal()
         else:
             return
@@ -45,14 +46,6 @@ class ErrorBoundary:
             message = "the answer had begun"
             raise BrokenAnswerError(message) from None
         await send_refusal(answer, scope, receive, send)
-
-
-def _place(error: Exception) -> str:
-    """File and line where it was raised: enough to find it, and nothing of a request."""
-    trace = error.__traceback__
-    while trace is not None and trace.tb_next is not None:
-        trace = trace.tb_next
-    return f"{trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}" if trace else "an unknown place"
 
 
 def _internal() -> Refusal:

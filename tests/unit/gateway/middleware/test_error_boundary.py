@@ -30,8 +30,7 @@ async def test_an_unexpected_error_says_nothing_of_itself(caplog: pytest.LogCapt
         sent = await run(app)
     assert sent[0]["status"] == 500
     assert "canary" not in repr(sent) + caplog.text
-    assert "ZeroDivisionError at" in caplog.text
-    assert "test_error_boundary.py" in caplog.text
+    assert f"unexpected ZeroDivisionError at {__name__}:" in caplog.text
 
 
 async def test_a_refusal_of_a_layer_becomes_its_document() -> None:
