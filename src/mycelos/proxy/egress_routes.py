@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import binascii
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
@@ -15,11 +17,11 @@ from mycelos.proxy.egress.approval_check import WAITING_BODY_LIMIT
 from mycelos.proxy.egress.call import EgressCall
 from mycelos.proxy.egress.http_client import Deadlines
 from mycelos.wire import egress as messages
-from mycelos.wire.decoding import decode_json
+from mycelos.wire.decoding import decode_request
 from mycelos.wire.problems import ProblemCode, Refusal
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterator
 
     from mycelos.proxy.asgi import Receive, Scope, Send
     from mycelos.proxy.egress.exchange import Exchange
@@ -31,9 +33,20 @@ ANSWER_LIMIT: Final = 1024 * 1024
 """Bytes of an answer's body that `POST /http` gives back; the rest is cut and said to be."""
 STREAM_LIMIT: Final = 64 * 1024 * 1024
 """Bytes of a body that `/forward` passes on."""
+_AT_ONCE: Final = 256 * 1024
+"""Bytes of a `POST /http` body that is read on the event loop."""
 _CALL_SECONDS: Final = 60.0
 _PREFIX: Final = "/forward/"
 _TEXT_LIMIT: Final = 256
+
+
+class UnreadCallError(Refusal):
+    """A call that asks for nothing that can be decided on: it is wrong in its ``part``, ``head`` or ``body``."""
+
+    def __init__(self, refusal: Refusal, part: str) -> None:
+        problem = refusal.problem
+        super().__init__(problem.code, problem.detail, problem.next)
+        self.part = part
 
 
 class EgressRoutes:
@@ -42,21 +55,32 @@ class EgressRoutes:
     def __init__(self, pipeline: EgressPipeline, budget: BodyBudget | None = None) -> None:
         self._pipeline = pipeline
         self._budget = budget or BodyBudget()
+        self._large = asyncio.Lock()
 
     async def http(self, _scope: Scope, receive: Receive, send: Send) -> None:
         """One request as JSON, its answer as JSON."""
         with self._budget.keeping() as count:
-            wanted = decode_json(await asgi.read_body(receive, CALL_LIMIT, count), messages.HttpCall, "request")
+            call = await self._read_call(await asgi.read_body(receive, CALL_LIMIT, count))
             caller = asgi.Caller(receive)
             caller.leave_body()
-            async with caller.waiting(), self._pipeline.open(_call_from_message(wanted)) as exchange:
+            async with caller.waiting(), self._pipeline.open(call) as exchange:
                 body = await _read_up_to(exchange, ANSWER_LIMIT)
         await asgi.answer_json(send, _answer(exchange, body))
+
+    async def _read_call(self, data: bytes) -> EgressCall:
+        with _reading("body"):
+            if len(data) <= _AT_ONCE:
+                return _call_from_message(decode_request(data, messages.HttpCall, "request"))
+            # One at a time: while many small objects are looked through, everybody else's work goes on in between.
+            async with self._large:
+                wanted = await asyncio.to_thread(decode_request, data, messages.HttpCall, "request")
+            return _call_from_message(wanted)
 
     async def forward(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request passed on as it streams, its answer too."""
         caller = asgi.Caller(receive)
-        call = _call_from_scope(scope, caller)
+        with _reading("head"):
+            call = _call_from_scope(scope, caller)
         with self._budget.keeping() as count:
             if call.body is not None and self._pipeline.shows_person(call):
                 # What a person decides is held whole, and a body is then not streamed.
@@ -80,6 +104,14 @@ class EgressRoutes:
         if exchange.length == 0:
             await asgi.answer_head(send, exchange.status, exchange.headers)
         await asgi.answer_piece(send, last, more=False)
+
+
+@contextmanager
+def _reading(part: str) -> Iterator[None]:
+    try:
+        yield
+    except Refusal as refusal:
+        raise UnreadCallError(refusal, part) from None
 
 
 def _call_from_message(wanted: messages.HttpCall) -> EgressCall:

@@ -17,6 +17,7 @@ from mycelos.ledger.events import Event
 from mycelos.proxy import asgi, audit_routes
 from mycelos.proxy.asgi import DisconnectedError, Receive, Scope, Send
 from mycelos.proxy.audit_routes import AuditRoutes
+from mycelos.proxy.egress_routes import EgressRoutes, UnreadCallError
 from mycelos.proxy.stored_secrets import CLAIMED_CHARACTERS, StoredSecrets, TooMuchTextError, Vault
 from mycelos.proxy.turns import Turns
 from mycelos.wire.audit import AppendReceipt, AppendRequest
@@ -37,7 +38,6 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
     from mycelos.ledger.entry import Draft
-    from mycelos.proxy.egress_routes import EgressRoutes
     from mycelos.proxy.lockdown import Lockdown
     from mycelos.proxy.materialize import Materializing
 
@@ -102,7 +102,8 @@ class GatewayDoor:
         self._monotonic = monotonic
         audit = AuditRoutes(ledger)
         self._turns = Turns()
-        self._noted_at = self._limited_at = float("-inf")
+        self._noted_at: dict[str, float] = {}
+        self._limited_at = float("-inf")
         self._failures: dict[str, _Failures] = {}
         self._routes = {
             ("POST", "/http"): egress.http,
@@ -117,13 +118,13 @@ class GatewayDoor:
             ("GET", "/audit/proof/consistency"): audit.consistency,
         }
 
-    def note_refused(self) -> None:
-        """A request that this door never saw, as one in absolute form: it may have named a credential."""
+    def note_refused(self, part: str = "head") -> None:
+        """A request whose ``part`` could not be read, as one in absolute form: it may have named a credential."""
         now = self._monotonic()
-        if now - self._noted_at >= _RECORD_EVERY:
-            self._noted_at = now
+        if now - self._noted_at.get(part, float("-inf")) >= _RECORD_EVERY:
+            self._noted_at[part] = now
             code = ProblemCode.INVALID_REQUEST.value
-            details = {"door": "gateway", "code": code, "reasons": ["head"]}
+            details = {"door": "gateway", "code": code, "reasons": [part]}
             self._ledger.note(Event.PROXY_BINDING_VIOLATION, outcome="refused", reason=code, details=details)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -145,6 +146,8 @@ class GatewayDoor:
         except DisconnectedError:
             return
         except Refusal as refusal:
+            if isinstance(refusal, UnreadCallError):
+                self.note_refused(refusal.part)
             if not began:
                 await asgi.answer_problem(watched_send, refusal.problem)
         except asyncio.CancelledError:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import re
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import msgspec
 
 from mycelos.wire.problems import ProblemCode, Refusal
+from mycelos.wire.unique_names import RepeatedNameError, demand_unique_names
 
 Message = TypeVar("Message")
 
@@ -91,30 +91,17 @@ def decode_request(data: bytes, message_type: type[Message], name: str) -> Messa
     """
     message = decode_json(data, message_type, name)
     try:
-        _NAMES.decode(data.decode())
-    except (_TwiceError, RecursionError) as error:
-        what = str(error) if isinstance(error, _TwiceError) else "Nested too deep"
-        raise Refusal(
-            ProblemCode.INVALID_REQUEST,
-            f"{what}, in {name}",
-            f"Correct {name} and send it again.",
-        ) from None
-    return message
-
-
-class _TwiceError(Exception):
-    """A name stands twice in one object."""
-
-
-def _demand_once(pairs: list[tuple[str, Any]]) -> None:
-    seen = set()
-    for field, _ in pairs:
-        if field in seen:
-            # The sender's text, as that of an unknown field.
-            message = f"The field `{field[:64]}` stands there twice"
-            raise _TwiceError(message)
-        seen.add(field)
-
-
-# Numbers stay text: one of a million digits is not worth reading twice.
-_NAMES = json.JSONDecoder(object_pairs_hook=_demand_once, parse_int=len, parse_float=len)
+        demand_unique_names(data)
+    except RepeatedNameError as error:
+        what = str(error)
+    except RecursionError:
+        what = "Nested too deep"
+    except ValueError:
+        what = "Not valid UTF-8 JSON"
+    else:
+        return message
+    raise Refusal(
+        ProblemCode.INVALID_REQUEST,
+        f"{what}, in {name}",
+        f"Correct {name} and send it again.",
+    )

@@ -5,6 +5,7 @@ import base64
 import http.client
 import json
 import socket
+import sys
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -15,6 +16,8 @@ from proxy_doors import AUTHORIZED, begin_forward, client, make_door
 from mycelos.proxy import egress_routes
 from mycelos.proxy.egress.scrub import REPLACEMENT
 from mycelos.proxy.egress.trail import Progress
+from mycelos.proxy.egress_routes import EgressRoutes
+from mycelos.proxy.main import SWITCH_SECONDS
 from mycelos.serving.http_server import HttpServer
 from mycelos.wire.binding import Method
 from mycelos.wire.problems import ProblemCode, Refusal
@@ -72,6 +75,70 @@ async def test_a_malformed_call_is_refused_with_the_field_named(house: House, ca
     async with client(make_door(house)) as asking:
         response = await asking.post("/http", json=call)
         assert (response.status_code, response.json()["code"]) == (400, "invalid_request")
+
+
+async def test_a_call_with_one_name_twice_is_refused_and_on_record(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with serve(answer(b"ok")) as upstream:
+        await house.store(upstream.port)
+        here = f'"url":"http://127.0.0.1:{upstream.port}/'
+        credential = '"method":"POST","inject_credential":"github"'
+        twice = [
+            f'{{{credential},{here}a",{here}b"}}',
+            f'{{{credential},{here}a","\\u0075rl":"http://127.0.0.1:{upstream.port}/b"}}',
+            f'{{{credential},{here}a","headers":{{"A":"1","A":"2"}}}}',
+            f'{{{credential},{here}a","body":[{{"amount":1,"amount":1000}}]}}',
+            f'{{{credential},{here}a","body":"{"x" * egress_routes._AT_ONCE}","body":""}}',
+        ]
+        clock = iter(range(0, 100, 2))
+        async with client(make_door(house, upstream.port, monotonic=lambda: float(next(clock)))) as asking:
+            for body in twice:
+                refused = await asking.post("/http", content=body)
+                assert (refused.status_code, refused.json()["code"]) == (400, "invalid_request")
+                assert "stands there twice, in request" in refused.json()["detail"]
+            assert upstream.heads == []
+            found = await house.entries("proxy.binding_violation")
+            assert [entry["details"]["reasons"] for entry in found] == [["body"]] * len(twice)
+            # Without the wall the last of the two goes out, whatever was read by somebody who takes the first.
+            monkeypatch.setattr("mycelos.wire.decoding.demand_unique_names", lambda _data: None)
+            assert (await asking.post("/http", content=twice[0])).status_code == 200
+            assert (await asking.post("/http", content=twice[3])).status_code == 200
+        assert upstream.heads[0].startswith(b"POST /b ")
+        assert upstream.bodies[1] == b'[{"amount":1000}]'
+
+
+async def test_a_forwarded_call_with_one_name_twice_is_refused_and_on_record(house: House) -> None:
+    async with client(make_door(house)) as asking:
+        headers = [("Mycelos-Credential", "github"), ("Mycelos-Credential", "gitlab")]
+        refused = await asking.get("/forward/https/api.github.com/", headers=headers)
+    assert (refused.status_code, refused.json()["code"]) == (400, "invalid_request")
+    assert [entry["details"]["reasons"] for entry in await house.entries("proxy.binding_violation")] == [["head"]]
+
+
+async def test_while_a_large_call_is_looked_through_others_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    routes = EgressRoutes(None)
+    interval = sys.getswitchinterval()
+    # As in the proxy's process.
+    sys.setswitchinterval(SWITCH_SECONDS)
+    body = b'{"method":"POST","url":"http://a.example/","body":[' + b'{"a":1,"b":2},' * 100_000 + b"0]}"
+
+    async def rounds() -> int:
+        """How often the event loop turned while the call was read."""
+        reading = asyncio.create_task(routes._read_call(body))
+        count = 0
+        while not reading.done():
+            await asyncio.sleep(0)
+            count += 1
+        assert (await reading).method == "POST"
+        return count
+
+    try:
+        assert await rounds() > 20
+        monkeypatch.setattr(egress_routes, "_AT_ONCE", len(body))
+        assert await rounds() < 5
+    finally:
+        sys.setswitchinterval(interval)
 
 
 async def test_a_huge_answer_is_cut_and_said_to_be(house: House, monkeypatch: pytest.MonkeyPatch) -> None:

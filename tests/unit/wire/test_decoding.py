@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-from types import SimpleNamespace
 from typing import Annotated, Any
 
 import msgspec
@@ -175,10 +174,17 @@ def test_depth_ends_in_an_answer_or_a_refusal() -> None:
     assert isinstance(found[-1], str)
 
 
-def test_where_the_second_reader_gives_up_the_request_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    def decode(_text: str) -> None:
-        raise RecursionError
+@pytest.mark.parametrize(
+    ("error", "said"), [(RecursionError(), "Nested too deep"), (ValueError(SECRET), "Not valid UTF-8 JSON")]
+)
+def test_where_the_second_reader_gives_up_the_request_is_refused(
+    monkeypatch: pytest.MonkeyPatch, error: Exception, said: str
+) -> None:
+    def read(_data: bytes) -> None:
+        raise error
 
-    monkeypatch.setattr("mycelos.wire.decoding._NAMES", SimpleNamespace(decode=decode))
-    with pytest.raises(Refusal, match="Nested too deep, in call"):
+    monkeypatch.setattr("mycelos.wire.decoding.demand_unique_names", read)
+    with pytest.raises(Refusal) as caught:
         decode_request(b'{"method":"GET","url":"x"}', HttpCall, "call")
+    assert caught.value.problem.detail == f"{said}, in call"
+    assert caught.value.__context__ is None
