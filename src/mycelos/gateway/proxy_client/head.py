@@ -14,9 +14,7 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-import msgspec
-
-from mycelos.configuration.plain_file import read_plain_file, replace_plain_file
+from mycelos.configuration.head_file import HeadFile, HeadFileError, read_head_file, write_head_file
 from mycelos.ledger.checkpoint import Checkpoint, CheckpointError, parse_text
 from mycelos.ledger.merkle import ProofError, verify_consistency
 from mycelos.ledger.signed_note import NoteError, parse_note
@@ -32,16 +30,8 @@ WRITE_SECONDS: Final = 0.25
 
 _REMEMBERED: Final = 1024
 """Receipts whose places are remembered, the newest ones."""
-_SIZE_LIMIT: Final = 4096
-"""Bytes of the file at most."""
 _RUN: Final = "Run: mycelos db audit verify"
 _log = logging.getLogger(__name__)
-
-
-class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """As every keeper's file."""
-
-    note: str
 
 
 @dataclass(frozen=True)
@@ -94,10 +84,10 @@ class RememberedHead:
         self.floor = -1
         """The highest place that is known; a receipt for an entry sent after this moment lies above it."""
         try:
-            kept = Kept.read(msgspec.json.decode(read_plain_file(path, _SIZE_LIMIT), type=_File).note)
+            kept = Kept.read(read_head_file(path).note)
         except FileNotFoundError:
             pass
-        except (OSError, msgspec.DecodeError, UnicodeError, NoteError, CheckpointError):
+        except (OSError, HeadFileError, UnicodeError, NoteError, CheckpointError):
             self._raise(f"The remembered checkpoint {path.name} cannot be read")
         else:
             self.kept, self.floor = kept, kept.size - 1
@@ -162,7 +152,7 @@ class RememberedHead:
         # A thread whose waiter was cancelled works on: what it has in hand may not come after something newer.
         with self._one_at_a_time:
             newest = self.kept or kept
-            replace_plain_file(self._path, msgspec.json.encode(_File(newest.note)))
+            write_head_file(self._path, HeadFile(newest.note))
 
     def _offer(self, note: str, seq: int) -> None:
         if self.alarm is not None:

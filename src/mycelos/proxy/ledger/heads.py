@@ -9,11 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Final
 
-import msgspec
-
-from mycelos.configuration.plain_file import read_plain_file, replace_plain_file
+from mycelos.configuration.head_file import HeadFile, HeadFileError, read_head_file, write_head_file
 from mycelos.ledger.verify import RememberedNote
 
 if TYPE_CHECKING:
@@ -24,12 +22,6 @@ COMMAND_LINE: Final = "the command line"
 GATEWAY: Final = "the gateway"
 PROXY_OUTSIDE: Final = "the proxy, outside the data folder"
 COMMAND_LINE_OUTSIDE: Final = "the command line, outside the data folder"
-_SIZE_LIMIT: Final = 4096
-
-
-class _HeadFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    note: str
-    vault_generation: Annotated[int, msgspec.Meta(ge=0)] = 0
 
 
 @dataclass(frozen=True)
@@ -83,13 +75,14 @@ def remembered_heads(layout: DataLayout, outside: Outside | None = None) -> Reme
     generation = 0
     for keeper, path in paths.items():
         try:
-            found = _read(path)
-        except (OSError, UnicodeError, msgspec.DecodeError):
+            found = read_head_file(path)
+        except FileNotFoundError:
+            continue
+        except (OSError, HeadFileError):
             unreadable.append(keeper)
         else:
-            if found is not None:
-                notes[keeper] = found.note.encode()
-                generation = max(generation, 0 if keeper == GATEWAY else found.vault_generation)
+            notes[keeper] = found.note.encode()
+            generation = max(generation, 0 if keeper == GATEWAY else found.vault_generation)
     return Remembered(notes, tuple(unreadable), paths, generation)
 
 
@@ -99,12 +92,4 @@ def remember(path: Path, note: str, vault_generation: int = 0) -> None:
     Raises:
         OSError: the file cannot be written.
     """
-    replace_plain_file(path, msgspec.json.encode(_HeadFile(note, vault_generation)) + b"\n")
-
-
-def _read(path: Path) -> _HeadFile | None:
-    try:
-        data = read_plain_file(path, _SIZE_LIMIT)
-    except FileNotFoundError:
-        return None
-    return msgspec.json.decode(data, type=_HeadFile)
+    write_head_file(path, HeadFile(note, vault_generation))
