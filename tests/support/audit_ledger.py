@@ -29,11 +29,19 @@ async def write_ledger(layout: DataLayout) -> None:
     await recorder.close()
 
 
-def call(_layout: DataLayout, *arguments: str) -> int:
-    """Exit code of `mycelos db audit ARGUMENTS`."""
+async def write_starts(layout: DataLayout, *reasons: str) -> None:
+    """The entry of the ledger's key, and one more for each reason."""
+    recorder = await Recorder.open(layout.ledger, keys=ledger_keys)
+    for reason in reasons:
+        await recorder.fact(Event.PROXY_STARTED, reason=reason)
+    await recorder.close()
+
+
+def call(*arguments: object) -> int:
+    """Exit code of `mycelos db audit ARGUMENTS`, for the data folder of the environment."""
     # In a thread of its own, as a process of its own has: an export starts an event loop.
     with ThreadPoolExecutor(1) as pool, pytest.raises(SystemExit) as ended:
-        pool.submit(app, list(arguments)).result()
+        pool.submit(app, list(map(str, arguments))).result()
     return int(ended.value.code or 0)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from audit_ledger import write_ledger
 from scripted_gateway import ScriptedGateway, scripted_gateway
 
 from mycelos.cli.main import run
@@ -20,6 +21,19 @@ def gateway(layout: DataLayout, monkeypatch: pytest.MonkeyPatch) -> Iterator[Scr
     monkeypatch.setenv("MYCELOS_DATA_DIR", str(layout.root))
     with scripted_gateway(layout) as standing:
         yield standing
+
+
+@pytest.fixture
+def data_folder(layout: DataLayout, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Commands look at the data folder of ``layout``."""
+    monkeypatch.setenv("MYCELOS_DATA_DIR", str(layout.root))
+
+
+@pytest.fixture
+async def ledger(layout: DataLayout, data_folder: None) -> DataLayout:
+    """A stopped system's ledger of five entries, the first of which names its key."""
+    await write_ledger(layout)
+    return layout
 
 
 @pytest.fixture

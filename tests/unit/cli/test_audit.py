@@ -5,7 +5,7 @@ import sqlite3
 from contextlib import closing
 
 import pytest
-from audit_ledger import call, tamper, write_ledger
+from audit_ledger import call, tamper
 from ledger_keys import ledger_keys
 
 from mycelos.cli import audit
@@ -14,19 +14,7 @@ from mycelos.proxy.ledger.reader import LedgerReader
 from mycelos.proxy.ledger.recorder import Recorder
 from mycelos.wire.audit import AppendRequest
 
-pytestmark = pytest.mark.anyio
-
-
-@pytest.fixture(autouse=True)
-def _data_directory(layout, monkeypatch):
-    monkeypatch.setenv("MYCELOS_DATA_DIR", str(layout.root))
-
-
-@pytest.fixture
-async def ledger(layout):
-    """A stopped system's ledger of five entries, the first of which names its key."""
-    await write_ledger(layout)
-    return layout
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("data_folder")]
 
 
 def events(text):
@@ -34,7 +22,7 @@ def events(text):
 
 
 async def test_the_newest_entries_are_shown(ledger, capsys):
-    assert call(ledger) == 0
+    assert call() == 0
     text = capsys.readouterr().out
     assert all(name in text for name in ("proxy.started", "proxy.ssrf_blocked", "run.started", "policy.denied"))
 
@@ -60,7 +48,7 @@ async def test_the_newest_entries_are_shown(ledger, capsys):
     ],
 )
 async def test_filters_narrow_what_is_shown(ledger, capsys, arguments, expected):
-    assert call(ledger, "--json", *arguments) == 0
+    assert call("--json", *arguments) == 0
     assert events(capsys.readouterr().out) == expected
 
 
@@ -76,7 +64,7 @@ async def test_filters_narrow_what_is_shown(ledger, capsys, arguments, expected)
     ],
 )
 async def test_wrong_usage_names_the_option(ledger, capsys, arguments):
-    assert call(ledger, *arguments) == 2
+    assert call(*arguments) == 2
     assert arguments[0] in capsys.readouterr().err
 
 
@@ -85,17 +73,17 @@ async def test_a_flood_of_claims_hides_nothing_that_is_known(ledger, capsys):
     for _ in range(7):
         await recorder.append_claimed(AppendRequest(event="policy.denied", run="r2", agent="assistant"))
     await recorder.close()
-    assert call(ledger, "--suspicious", "--limit", "3", "--json") == 0
+    assert call("--suspicious", "--limit", "3", "--json") == 0
     printed = capsys.readouterr()
     assert events(printed.out) == ["proxy.ssrf_blocked", *["policy.denied"] * 3]
     shown = "the newest 3 of 8 claimed that matched are shown, and of every event the newest 3"
     assert printed.err == f"mycelos: {shown}; the ones before: --before 9 --source claimed\n"
     # As that line says; and without the split the flood has it all.
-    assert call(ledger, "--suspicious", "--limit", "5", "--json", "--before", "9", "--source", "claimed") == 0
+    assert call("--suspicious", "--limit", "5", "--json", "--before", "9", "--source", "claimed") == 0
     printed = capsys.readouterr()
     assert [entry["seq"] for entry in json.loads(printed.out)] == [4, 5, 6, 7, 8]
     assert printed.err == ""
-    assert call(ledger, "--limit", "3") == 0
+    assert call("--limit", "3") == 0
     printed = capsys.readouterr()
     assert "proxy.ssrf_blocked" not in printed.out
     assert printed.err == "mycelos: the newest 3 of 12 that matched are shown; the ones before: --before 9\n"
@@ -108,19 +96,19 @@ async def test_a_flood_of_one_known_event_hides_no_other(ledger, capsys):
     for _ in range(30):
         await recorder.fact(Event.PROXY_SSRF_BLOCKED, outcome="refused")
     await recorder.close()
-    assert call(ledger, "--suspicious", "--limit", "20", "--json") == 0
+    assert call("--suspicious", "--limit", "20", "--json") == 0
     printed = capsys.readouterr()
     known = [event for event in events(printed.out) if event.startswith("proxy.")]
     assert known == ["proxy.binding_violation"] * 3 + ["proxy.ssrf_blocked"] * 20
     assert "the newest 20 of 34 known that matched are shown, and of every event the newest 10;" in printed.err
     # One source alone is shown in its order and no more.
-    assert call(ledger, "--suspicious", "--source", "known", "--limit", "20", "--json") == 0
+    assert call("--suspicious", "--source", "known", "--limit", "20", "--json") == 0
     assert "proxy.binding_violation" not in events(capsys.readouterr().out)
 
 
 async def test_json_is_a_list_in_plain_ascii(ledger, capsys):
     tamper(ledger, "DROP TRIGGER audit_events_no_update", "UPDATE audit_events SET reason = char(27, 155, 8238)")
-    assert call(ledger, "--json") == 0
+    assert call("--json") == 0
     text = capsys.readouterr().out
     assert text.isascii()
     assert "\x1b" not in text
@@ -128,7 +116,7 @@ async def test_json_is_a_list_in_plain_ascii(ledger, capsys):
 
 
 async def test_a_missing_ledger_is_said(layout, capsys):
-    assert call(layout) == 1
+    assert call() == 1
     assert "mycelos: there is no ledger" in capsys.readouterr().err
 
 
@@ -136,7 +124,7 @@ async def test_a_missing_ledger_is_said(layout, capsys):
     ("given", "nearest"), [("proxy.bogus", "proxy"), ("run.startd", "run.started"), ("polici", "policy")]
 )
 async def test_an_event_that_does_not_exist_is_wrong_usage_and_the_nearest_is_named(ledger, capsys, given, nearest):
-    assert call(ledger, "--type", given) == 2
+    assert call("--type", given) == 2
     assert nearest in capsys.readouterr().err.partition("exists is ")[2]
 
 
@@ -155,7 +143,7 @@ async def test_follow_shows_what_comes_and_ends_with_ctrl_c(ledger, capsys, monk
         source.close()
 
     monkeypatch.setattr(audit.time, "sleep", next_look)
-    assert call(ledger, "--follow", "--json", "--limit", "1") == 0
+    assert call("--follow", "--json", "--limit", "1") == 0
     assert [json.loads(line)["seq"] for line in capsys.readouterr().out.splitlines()] == [4, 5]
 
 
@@ -180,16 +168,16 @@ async def test_follow_with_a_filter_walks_over_nothing_twice(ledger, capsys, mon
 
     monkeypatch.setattr(LedgerReader, "after", watched)
     monkeypatch.setattr(audit.time, "sleep", next_look)
-    assert call(ledger, "--follow", "--json", "--suspicious", "--limit", "1") == 0
+    assert call("--follow", "--json", "--suspicious", "--limit", "1") == 0
     assert [json.loads(line)["seq"] for line in capsys.readouterr().out.splitlines()] == [2, 4, 7]
     assert starts == [4, 5, 6]
 
 
 @pytest.mark.parametrize("time", ["0001-01-01T00:00:00+23:59", "9999-12-31T23:59:59-23:59"])
 async def test_a_time_without_a_date_in_utc_is_wrong_usage(ledger, capsys, time):
-    assert call(ledger, "--since", time) == 2
+    assert call("--since", time) == 2
     assert capsys.readouterr().err.startswith("mycelos: --since: ")
-    assert call(ledger, "--since", "0999-01-01T00:00:00Z", "--json") == 0
+    assert call("--since", "0999-01-01T00:00:00Z", "--json") == 0
     assert len(events(capsys.readouterr().out)) == 5
 
 
@@ -208,5 +196,5 @@ async def test_a_file_that_is_damaged_below_its_rows_is_said_to_be(ledger, capsy
     with ledger.ledger.open("r+b") as stream:
         stream.seek((root - 1) * size)
         stream.write(b"\xff" * size)
-    assert call(ledger, *words.split()) == 1
+    assert call(*words.split()) == 1
     assert str(ledger.ledger) in capsys.readouterr().err

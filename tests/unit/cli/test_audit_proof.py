@@ -3,9 +3,9 @@ from __future__ import annotations
 import json
 
 import pytest
+from audit_ledger import call, write_starts
 from ledger_keys import change_from, ledger_keys
 
-from mycelos.cli.audit import app
 from mycelos.cli.audit_proof import with_next_step
 from mycelos.ledger.checkpoint import open_checkpoint
 from mycelos.ledger.events import Event
@@ -15,25 +15,14 @@ from mycelos.proxy.ledger.reader import LedgerReader
 from mycelos.proxy.ledger.recorder import Recorder
 from mycelos.proxy.vault.signing import verifies
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("data_folder")]
 
 
 @pytest.fixture
-async def ledger(layout, monkeypatch):
+async def ledger(layout):
     """A stopped system's ledger of ten entries."""
-    monkeypatch.setenv("MYCELOS_DATA_DIR", str(layout.root))
-    recorder = await Recorder.open(layout.ledger, keys=ledger_keys)
-    for _ in range(9):
-        await recorder.fact(Event.PROXY_STARTED)
-    await recorder.close()
+    await write_starts(layout, *[""] * 9)
     return layout
-
-
-def call(*arguments):
-    """Exit code of `mycelos db audit ARGUMENTS`."""
-    with pytest.raises(SystemExit) as ended:
-        app(list(arguments))
-    return ended.value.code or 0
 
 
 async def test_the_newest_checkpoint_is_printed_as_it_was_signed_and_its_key_beside_it(ledger, capsys):
@@ -73,8 +62,7 @@ async def test_an_entry_that_is_not_there_is_said(ledger, capsys, seq):
 
 
 @pytest.mark.parametrize("command", [["checkpoint"], ["proof", "0"]])
-async def test_a_ledger_that_nobody_signed_has_neither(layout, monkeypatch, capsys, command):
-    monkeypatch.setenv("MYCELOS_DATA_DIR", str(layout.root))
+async def test_a_ledger_that_nobody_signed_has_neither(layout, capsys, command):
     recorder = await Recorder.open(layout.ledger)
     await recorder.fact(Event.PROXY_STARTED)
     await recorder.close()

@@ -5,9 +5,9 @@ import os
 import threading
 
 import pytest
+from audit_ledger import call, write_starts
 from ledger_keys import change_from, ledger_keys
 
-from mycelos.cli.audit import app
 from mycelos.ledger.events import Event
 from mycelos.ledger.signed_note import VerifierKey
 from mycelos.proxy.ledger.keys import origin_of
@@ -22,21 +22,10 @@ def vkey(number):
     return str(VerifierKey(OURS, ledger_keys(number).public_key))
 
 
-def call(*arguments):
-    """Exit code of `mycelos db audit ARGUMENTS`."""
-    with pytest.raises(SystemExit) as ended:
-        app(list(map(str, arguments)))
-    return ended.value.code or 0
-
-
 @pytest.fixture
-async def bundle(layout, monkeypatch, capsys):
+async def bundle(layout, data_folder, monkeypatch, capsys):
     """What `proof 4 --json` prints of a log of ten entries; what verifies it has no ledger to look at."""
-    monkeypatch.setenv("MYCELOS_DATA_DIR", str(layout.root))
-    recorder = await Recorder.open(layout.ledger, keys=ledger_keys)
-    for number in range(9):
-        await recorder.fact(Event.PROXY_STARTED, reason=f"\x1b[31m{number}")
-    await recorder.close()
+    await write_starts(layout, *(f"\x1b[31m{number}" for number in range(9)))
     assert call("proof", 4, "--json") == 0
     monkeypatch.setenv("MYCELOS_DATA_DIR", str(layout.root / "elsewhere"))
     return json.loads(capsys.readouterr().out)
