@@ -1,6 +1,7 @@
 """What a browser sent, checked step by step as WebAuthn Level 3 asks for in sections 7.1 and 7.2.
 
-Each check stands here where it can be read; fido2 only takes the bytes apart and holds the keys' arithmetic.
+Each check stands here where it can be read; fido2 only takes bytes apart and holds the keys' arithmetic. It is given
+bytes alone: of a number in their place it would make as many zero bytes.
 """
 
 from __future__ import annotations
@@ -15,10 +16,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
+import msgspec
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from fido2 import cbor
 from fido2.cose import CoseKey
-from fido2.webauthn import AttestationObject, AuthenticatorData, CollectedClientData
+from fido2.webauthn import AttestationObject, AuthenticatorData
 
 from mycelos.proxy.passkeys.faults import Fault, PasskeyRefused, demand
 
@@ -58,6 +60,15 @@ class NewKey:
     sign_count: int
 
 
+class _ClientData(msgspec.Struct, frozen=True):
+    """What the browser signed for the page (section 5.8.1). Browsers add to it: other fields are passed over."""
+
+    type: str
+    challenge: str
+    origin: str
+    cross_origin: bool = msgspec.field(name="crossOrigin", default=False)
+
+
 def decode(text: str) -> bytes:
     """Base64url without padding.
 
@@ -82,7 +93,7 @@ def challenge_in(client_data: str) -> bytes:
     Raises:
         PasskeyRefused: `malformed`.
     """
-    return _client_data(client_data).challenge
+    return decode(_client_data(client_data).challenge)
 
 
 def check_registration(registration: Registration, relying_party: RelyingParty, challenge: bytes) -> NewKey:
@@ -93,8 +104,10 @@ def check_registration(registration: Registration, relying_party: RelyingParty, 
     """
     response = registration.response
     _check_client_data(_client_data(response.client_data), "webauthn.create", relying_party, challenge)
+    attestation = decode(response.attestation)
     try:
-        data = AttestationObject(decode(response.attestation)).auth_data
+        demand(type(cbor.decode(attestation)["authData"]) is bytes, Fault.MALFORMED)  # type: ignore[index, call-overload]  # anything else than a map raises
+        data = AttestationObject(attestation).auth_data
         new = data.credential_data
     except _UNREADABLE:
         raise PasskeyRefused(Fault.MALFORMED) from None
@@ -132,18 +145,18 @@ def advances(known: int, given: int) -> bool:
     return given > known or (given == 0 and known == 0)
 
 
-def _client_data(text: str) -> CollectedClientData:
+def _client_data(text: str) -> _ClientData:
     try:
-        return CollectedClientData(decode(text))
-    except _UNREADABLE:
+        return msgspec.json.decode(decode(text), type=_ClientData)
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
         raise PasskeyRefused(Fault.MALFORMED) from None
 
 
-def _check_client_data(data: CollectedClientData, ceremony: str, relying_party: RelyingParty, challenge: bytes) -> None:
+def _check_client_data(data: _ClientData, ceremony: str, relying_party: RelyingParty, challenge: bytes) -> None:
     demand(data.type == ceremony, Fault.CEREMONY)
-    demand(hmac.compare_digest(data.challenge, challenge), Fault.CHALLENGE)
+    demand(hmac.compare_digest(decode(data.challenge), challenge), Fault.CHALLENGE)
     # In a frame of another page the person does not see where they are.
-    demand(data.origin == relying_party.origin and data.cross_origin is False, Fault.ORIGIN)
+    demand(data.origin == relying_party.origin and not data.cross_origin, Fault.ORIGIN)
 
 
 def _check_authenticator_data(data: AuthenticatorData, relying_party: RelyingParty) -> None:

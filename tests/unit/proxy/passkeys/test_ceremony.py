@@ -69,6 +69,27 @@ def test_an_attestation_that_cannot_be_read_is_refused(attested: bytes) -> None:
     assert refused(made(SoftwareAuthenticator(), attested=attested)) is Fault.MALFORMED
 
 
+@pytest.mark.parametrize("number", [0, 37, 2**40, 2**63, [1, 2], None, True, "text"])
+def test_of_a_number_where_bytes_belong_no_bytes_are_made(number: object) -> None:
+    """`bytes(2**40)` is a terabyte of zeros, and whoever reaches the page may send this before anybody is signed in."""
+    fields = {"type": "webauthn.create", "challenge": number, "origin": VAULT_PAGE.origin}
+    if number != "text":
+        with pytest.raises(PasskeyRefused) as caught:
+            challenge_in(encode(msgspec.json.encode(fields)))
+        assert caught.value.fault is Fault.MALFORMED
+    new = SoftwareAuthenticator().create(CREATION)
+    attestation = {"fmt": "none", "attStmt": {}, "authData": 0 if number is None else number}
+    new["response"]["attestationObject"] = encode(cbor.encode(attestation))
+    assert refused(msgspec.convert(new, Registration)) is Fault.MALFORMED
+
+
+@pytest.mark.parametrize("fields", [{}, {"authData": b""}, {"fmt": "none", "attStmt": {}}, [1], 2**40, b"\0" * 40])
+def test_an_attestation_of_another_form_is_refused(fields: Any) -> None:
+    new = SoftwareAuthenticator().create(CREATION)
+    new["response"]["attestationObject"] = encode(cbor.encode(fields))
+    assert refused(msgspec.convert(new, Registration)) is Fault.MALFORMED
+
+
 def test_a_new_key_has_the_name_that_it_is_sent_under() -> None:
     assert refused(made(SoftwareAuthenticator(), credential_id=b"other")) is Fault.MALFORMED
     assert refused(made(SoftwareAuthenticator(b""), credential_id=b"x")) is Fault.MALFORMED
