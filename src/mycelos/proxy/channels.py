@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from mycelos.serving.cause import named
 from mycelos.wire.spawn import ChannelAnswer, ChannelRequest
 
 if TYPE_CHECKING:
@@ -59,7 +60,12 @@ class Channels:
         if self._server.connections >= CHANNEL_LIMIT:
             _log.warning("no channel was handed over: %d are open", self._server.connections)
             return
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+        except OSError as error:
+            # The gateway may hold what descriptors there are: it goes without, and the proxy goes on.
+            _log.warning("no channel was handed over: the system refused (%s)", named(error))
+            return
         with theirs:
             await self._server.adopt(ours)
             answer = msgspec.json.encode(ChannelAnswer(v=1, nonce=request.nonce))

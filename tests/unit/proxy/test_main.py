@@ -11,7 +11,7 @@ import stat
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import AsyncExitStack, ExitStack, contextmanager
+from contextlib import AsyncExitStack, ExitStack, contextmanager, suppress
 from pathlib import Path
 from unittest.mock import AsyncMock
 
@@ -194,32 +194,52 @@ def test_a_place_to_listen_that_is_taken_is_one_clear_line_with_the_fix(layout: 
     )
 
 
-def out_of_descriptors(layout: DataLayout, state: Path, program: tuple[str, str]) -> str:
-    """What a proxy says whose gateway asks for more channels than it may have descriptors."""
+def test_a_gateway_that_asks_for_more_channels_than_there_are_descriptors_goes_without(
+    layout: DataLayout, tmp_path: Path
+) -> None:
     limit = 64
-    with started(layout, program=program, XDG_STATE_HOME=str(state)) as (process, ready, control), ExitStack() as held:
+    with started(layout, XDG_STATE_HOME=str(tmp_path)) as (process, ready, control):
         assert ready == b"ready\n"
         _, most = resource.prlimit(process.pid, resource.RLIMIT_NOFILE)
         resource.prlimit(process.pid, resource.RLIMIT_NOFILE, (limit, most))
-        for _ in range(limit):
-            try:
-                held.enter_context(channel(control))
-            except (ConnectionError, ValueError):
-                break
+        with ExitStack() as held:
+            for _ in range(limit):
+                control.send(json.dumps({"v": 1, "nonce": NONCE}).encode())
+            # What is not understood is dropped as well, and stands behind all of these in the log.
+            control.send(b"end")
+            assert process.stderr is not None
+            said = ""
+            while "not understood" not in said:
+                line = process.stderr.readline()
+                assert line, said
+                said += line
+            assert "no channel was handed over: the system refused (OSError EMFILE at socket:" in said
+            control.setblocking(False)
+            with suppress(BlockingIOError):
+                while True:
+                    _, descriptors, _, _ = socket.recv_fds(control, 1024, 4)
+                    held.enter_context(socket.socket(fileno=descriptors[0]))
+        control.settimeout(20)
+        with channel(control) as connected:
+            assert ask(connected, "GET /healthz HTTP/1.1").endswith('{"status":"ok"}')
+
+
+def failing(layout: DataLayout, state: Path, error: str, *lines: str) -> str:
+    """What a proxy says in which ``error`` is raised beside its other tasks."""
+    program = changed(*lines, "async def serve(channels):", f"    raise {error}", "main.Channels.serve = serve")
+    with started(layout, program=program, XDG_STATE_HOME=str(state)) as (process, _, _control):
         _, text = process.communicate(timeout=20)
         assert process.returncode == 1
     return text
 
 
 def test_an_error_beside_running_tasks_is_named_as_any_other(layout: DataLayout, tmp_path: Path) -> None:
-    text = out_of_descriptors(layout, tmp_path, AS_IT_IS)
-    refused = r"the system refused \(OSError EMFILE at [a-z._]+:\d+\); see disk space and rights"
-    assert re.fullmatch(rf"mycelos proxy cannot start: {refused}\n", text)
+    error = "OSError(24, 'too many of /a/secret')"
+    refused = r"the system refused \(OSError EMFILE at __main__:\d+\); see disk space and rights"
+    assert re.fullmatch(rf"mycelos proxy cannot start: {refused}\n", failing(layout, tmp_path, error))
     # Where the group stays in the way it is an error that nobody foresaw; also then its cause is named.
-    bare = out_of_descriptors(
-        layout, tmp_path, changed("from contextlib import nullcontext", "main.without_groups = nullcontext")
-    )
-    assert re.fullmatch(r"CRITICAL [a-z._]+: stopped by OSError EMFILE at [a-z._]+:\d+\n", bare)
+    bare = failing(layout, tmp_path, error, "from contextlib import nullcontext", "main.without_groups = nullcontext")
+    assert re.fullmatch(r"CRITICAL [a-z._]+: stopped by OSError EMFILE at __main__:\d+\n", bare)
 
 
 @pytest.mark.parametrize(
@@ -235,10 +255,7 @@ def test_an_error_beside_running_tasks_is_named_as_any_other(layout: DataLayout,
 def test_an_error_that_is_known_is_said_in_its_words_beside_running_tasks_too(
     layout: DataLayout, tmp_path: Path, error: str, said: str
 ) -> None:
-    program = changed("async def serve(channels):", f"    raise {error}", "main.Channels.serve = serve")
-    with started(layout, program=program, XDG_STATE_HOME=str(tmp_path)) as (process, _, _control):
-        _, text = process.communicate(timeout=20)
-    assert (process.returncode, text) == (1, said)
+    assert failing(layout, tmp_path, error) == said
 
 
 def test_another_key_than_the_vaults_stops_the_start_and_leaves_the_vault_as_it_was(layout: DataLayout) -> None:
