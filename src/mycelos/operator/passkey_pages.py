@@ -17,7 +17,7 @@ from starlette.routing import Route
 from mycelos.operator.frame import Frame, Visit, call
 from mycelos.operator.posted_form import demand_own_form, read_form
 from mycelos.operator.sign_in_pages import show_sign_in
-from mycelos.wire.decoding import decode_json
+from mycelos.wire.decoding import decode_request
 from mycelos.wire.passkeys import Assertion, PasskeyView, Registration
 from mycelos.wire.problems import ProblemCode, Refusal, joined
 
@@ -136,4 +136,4 @@ def read_answer(fields: dict[str, Any], answer_type: type[Answer]) -> Answer:
             "credential: the browser sent no passkey.",
             "Allow this page its script, which passkeys alone need; or sign in with: mycelos open --operator",
         )
-    return decode_json(text, answer_type, "credential")
+    return decode_request(text.encode("utf-8", "surrogatepass"), answer_type, "credential")

@@ -148,7 +148,13 @@ def test_a_label_that_cannot_be_read_is_refused_at_its_field(signed_in: Page, op
     assert 'id="label-error"' in answer.text
 
 
-@pytest.mark.parametrize("credential", ["", "{", "[]", '{"id": "eA"}', '{"id": "eA", "type": "public-key"}'])
+TWICE = (
+    '{"id": "eA", "id": "eA", "type": "public-key", "response": {"clientDataJSON": "eA", "attestationObject": "eA", '
+    '"authenticatorData": "eA", "signature": "eA"}}'
+)
+
+
+@pytest.mark.parametrize("credential", ["", "{", "[]", '{"id": "eA"}', '{"id": "eA", "type": "public-key"}', TWICE])
 def test_without_the_script_or_with_another_form_the_answer_names_the_field(signed_in: Page, credential: str) -> None:
     for answer in (
         signed_in.submit("/passkeys/enrol", credential=credential),
@@ -156,6 +162,7 @@ def test_without_the_script_or_with_another_form_the_answer_names_the_field(sign
     ):
         assert answer.status_code == 400
         assert "credential" in page_text(answer)
+        assert ("stands there twice" in page_text(answer)) is (credential is TWICE)
 
 
 def test_at_an_address_without_a_name_the_page_leads_to_the_one_that_has_it(
