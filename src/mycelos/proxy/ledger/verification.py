@@ -14,6 +14,7 @@ from mycelos.proxy.ledger.database import LedgerError, lies_there
 from mycelos.proxy.ledger.last_signed import file_of, read_last_signed
 from mycelos.proxy.ledger.reader import LedgerReader
 from mycelos.proxy.ledger.signed_end import was_emptied
+from mycelos.proxy.ledger.vault_order import vault_fault
 from mycelos.proxy.vault.signing import verifies
 
 if TYPE_CHECKING:
@@ -65,6 +66,8 @@ def verify_ledger(
             misplaced = reader.misplaced_checkpoint()
             # With another schema nothing can be said of the index, and nothing be read by it.
             of_index = None if faults else reader.index_fault()
+            # By the index, so only where that was held against the rows; a row that is none is told by the walk.
+            of_vault = None if faults or of_index or result.fault else vault_fault(reader)
             is_emptied = not faults and last == b"" and newest is not None and was_emptied(reader, newest[0])
     except (sqlite3.Error, UnicodeDecodeError):
         message = f"{path} is damaged below its rows; keep it as evidence"
@@ -74,6 +77,8 @@ def verify_ledger(
         result = _broken(result, what, "the schema that the proxy makes", f"changed: {', '.join(faults)}")
     elif of_index is not None:
         result = _with_fault(result, of_index)
+    elif of_vault is not None:
+        result = _with_fault(result, of_vault)
     elif misplaced is not None:
         what = "a checkpoint is not in its place"
         result = _broken(result, what, f"tile {misplaced >> 8} for {misplaced} entries", "another tile")
