@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import msgspec
 
-from mycelos.cli.output import ExitCode, fail, one_line, print_json_line, say
+from mycelos.cli.output import ExitCode, fail, mute_stdout, one_line, print_json_line, say
 from mycelos.configuration.plain_file import read_at_most
 from mycelos.ledger.chain import computed_hash
 from mycelos.ledger.checkpoint import Checkpoint, CheckpointError
@@ -45,7 +45,8 @@ def verify_proof(path: Path, key: str | None, as_json: bool) -> int:
     """Say whether the entry in the file at ``path`` is in the log that ``key``, a vkey known from elsewhere, signs.
 
     Exit code 0: it is. 1: its content, its path or the signature does not hold. 6: it is in the log of another key than
-    ``key``, or there is none to tell whose log that is. 2: the file holds no entry with its proof.
+    ``key``, there is none to tell whose log that is, or the result cannot be printed. 2: the file holds no entry with
+    its proof.
     """
     try:
         trusted = None if key is None else VerifierKey.parse(key)
@@ -97,6 +98,17 @@ def _verified(given: ProvenEntry) -> _Found:
 
 
 def _tell(verdict: Verdict, reason: str, found: _Found | None, as_json: bool) -> int:
+    """Print the result: the exit code, which speaks against the file only where the file is at fault."""
+    try:
+        _report(verdict, reason, found, as_json)
+    except OSError as error:
+        mute_stdout()
+        if verdict is not Verdict.BROKEN:
+            return fail(f"cannot tell: standard output cannot be written: {error.strerror}", ExitCode.CANNOT_TELL)
+    return EXIT_CODES[verdict]
+
+
+def _report(verdict: Verdict, reason: str, found: _Found | None, as_json: bool) -> None:
     if as_json:
         print_json_line(
             {
@@ -109,10 +121,9 @@ def _tell(verdict: Verdict, reason: str, found: _Found | None, as_json: bool) ->
                 "key": None if found is None else str(found.key),
             }
         )
-        return EXIT_CODES[verdict]
+        return
     say(f"{WORDS[verdict]}: {one_line(reason)}")
     if found is not None:
         for name, value in found.entry._asdict().items():
             if value not in {None, "", "{}"}:
                 say(f"  {name:11}{one_line(str(value))}")
-    return EXIT_CODES[verdict]

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import json
 import os
 import threading
@@ -8,6 +9,7 @@ import pytest
 from audit_ledger import call, write_starts
 from ledger_keys import change_from, ledger_keys
 
+from mycelos.cli import audit_verify_proof
 from mycelos.ledger.events import Event
 from mycelos.ledger.signed_note import VerifierKey
 from mycelos.proxy.ledger.keys import origin_of
@@ -170,3 +172,18 @@ async def test_a_pipe_is_waited_for(bundle, tmp_path, capsys):
     writer.start()
     assert call("verify", "--proof", pipe, "--key", vkey(0)) == 0
     writer.join()
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EPIPE])
+async def test_a_result_that_cannot_be_printed_speaks_neither_for_nor_against_the_file(
+    bundle, file, capsys, monkeypatch, number
+):
+    def refuse(*_, **__):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(audit_verify_proof, "_report", refuse)
+    monkeypatch.setattr(audit_verify_proof, "mute_stdout", lambda: None)
+    assert call("verify", "--proof", file(bundle), "--key", vkey(0)) == 6
+    assert "cannot tell: standard output cannot be written" in capsys.readouterr().err
+    bundle["entry"]["subject"] = "another"
+    assert call("verify", "--proof", file(bundle), "--key", vkey(0)) == 1
