@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypedDict
 from mycelos.ledger.entry import Entry, EntryError, Phase, make_draft
 from mycelos.ledger.events import EVENTS, UNSIGNED, Event, Source
 from mycelos.ledger.signed_note import VerifierKey
+from mycelos.proxy.ledger.clock import read_clock
 from mycelos.proxy.ledger.keys import LedgerKeys, origin_of
 from mycelos.proxy.ledger.limits import LimitedError
 from mycelos.proxy.ledger.queue import Append, QueueFullError
@@ -91,7 +92,7 @@ class Recorder(LedgerView):
         self._admit: Callable[[Sequence[Draft]], None] | None = None
         self._in_a_round = IN_A_ROUND
         self._coming: list[Append] = []
-        self._writer = LedgerWriter(path, self._deliver) if clock is None else LedgerWriter(path, self._deliver, clock)
+        self._writer = LedgerWriter(path, self._deliver, clock or read_clock, alive)
 
     @classmethod
     async def open(

@@ -35,6 +35,7 @@ from mycelos.proxy.ledger.database import (
     open_for_writing,
 )
 from mycelos.proxy.ledger.last_signed import LastSigned
+from mycelos.proxy.ledger.opening import alive_while_opening
 from mycelos.proxy.ledger.queue import Append, AppendQueue
 from mycelos.proxy.ledger.stored_tree import STORED_LEVELS, TILE_HEIGHT, StoredTree
 from mycelos.wire.identifiers import DEFAULT_TENANT
@@ -89,13 +90,25 @@ class LedgerWriter:
     """
 
     def __init__(
-        self, path: Path, deliver: Callable[[Results], None], clock: Callable[[], Moment] = read_clock
+        self,
+        path: Path,
+        deliver: Callable[[Results], None],
+        clock: Callable[[], Moment] = read_clock,
+        alive: Callable[[], None] | None = None,
     ) -> None:
         self._path = path
         self._deliver = deliver
         self._clock = clock
         self._queue = AppendQueue()
-        self._connection: sqlite3.Connection | None = open_for_writing(path)
+        # What a killed process left in the write-ahead log may be long: read and copied before anybody waits for it.
+        with alive_while_opening(path, alive):
+            connection = open_for_writing(path)
+            try:
+                self._log_pages = copy_back(connection)
+            except sqlite3.Error:
+                # With the first group anew: a disk that is full keeps no proxy from starting.
+                self._log_pages = LOG_PAGES
+        self._connection: sqlite3.Connection | None = connection
         self._last_signed: LastSigned
         self._signer: tuple[VerifierKey, Sign] | None = None
         try:
@@ -114,8 +127,6 @@ class LedgerWriter:
         self._began = clock()
         # While nothing ran, the time of day may have been set back.
         self._last_moment = last_moment(row[1], self._began) if row else self._began
-        # What a killed process left in the write-ahead log is not known: copied with the first group.
-        self._log_pages = LOG_PAGES
         self._pace = _SLOW
         self._thread = threading.Thread(target=self._run, name="ledger-writer", daemon=True)
 
