@@ -57,6 +57,7 @@ class Child:
     ready_text: bytes = b""
     started: float = 0.0
     heard: float = 0.0
+    was_busy: bool = False
     ready_since: float | None = None
     start_again_at: float | None = None
     history: RestartHistory = field(default_factory=RestartHistory)
@@ -75,7 +76,7 @@ class Supervisor:
         log: receives each event.
         publish: receives the children's state after each change.
         announce: called once, when all are ready for the first time, or those that are not have been given up.
-        ready_deadline: seconds from a child's start, or from its last word that it is busy, to its next word.
+        ready_deadline: seconds from a child's start, or from anybody's last word of being busy, to its next word.
         stop_deadline: seconds from SIGTERM to SIGKILL.
     """
 
@@ -203,6 +204,7 @@ class Supervisor:
         self._selector.register(output.reading, selectors.EVENT_READ, lambda: self._on_output(output))
         child.start_again_at = child.ready_since = None
         child.ready_text = b""
+        child.was_busy = False
         child.started = child.heard = time.monotonic()
         child.ready_pipe = reading
         child.pidfd = os.pidfd_open(child.process.pid)
@@ -226,13 +228,21 @@ class Supervisor:
             self._close_ready_pipe(child)
 
     def _on_busy(self, child: Child) -> None:
-        if child.heard == child.started:
+        if not child.was_busy:
             self._log("child.busy", child=child.plan.role)
-        child.heard = time.monotonic()
+        child.was_busy = True
+        self._give_time()
+
+    def _give_time(self) -> None:
+        """To whoever is starting: the gateway is not ready before the proxy has answered it."""
+        for child in self._children.values():
+            child.heard = time.monotonic()
 
     def _on_ready(self, child: Child, pid: int) -> None:
         self._close_ready_pipe(child)
         child.ready_since = time.monotonic()
+        if child.was_busy:
+            self._give_time()
         milliseconds = round((child.ready_since - child.started) * 1000)
         self._log("child.ready", child=child.plan.role, pid=pid, milliseconds=milliseconds)
         self._publish()

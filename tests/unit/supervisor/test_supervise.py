@@ -177,6 +177,13 @@ def test_a_child_that_goes_on_to_say_that_it_is_busy_has_its_time(stage):
     assert stage.events("child.ready")[0]["milliseconds"] >= 2500
 
 
+def test_who_waits_for_a_busy_child_has_its_time_too(stage):
+    busy = "[(time.sleep(0.5), os.write(ready_fd, b'busy\\n')) for _ in range(5)]; serve()"
+    waiting = "time.sleep(2.8); serve()"
+    stage.run({Role.PROXY: busy, Role.GATEWAY: waiting}, ready_deadline=1.5)
+    assert not stage.events("child.not_ready")
+
+
 def test_a_child_that_was_busy_and_then_says_nothing_is_killed_at_the_deadline(stage):
     assert stage.run({Role.PROXY: "os.write(ready_fd, b'busy\\n' * 2); signal.pause()"}, ready_deadline=0.3) == 1
     assert stage.events("child.not_ready") == [{"child": "proxy", "seconds": 0.3}]
