@@ -21,7 +21,7 @@ from types import FrameType
 from typing import Final
 
 from mycelos.supervisor.child_output import ChildOutput, OutputBudget
-from mycelos.supervisor.processes import STOP_ORDER, ChildPlan
+from mycelos.supervisor.processes import STOP_ORDER, ChildPlan, Role
 from mycelos.supervisor.restarts import RestartHistory
 from mycelos.supervisor.state import ChildState
 
@@ -228,6 +228,9 @@ class Supervisor:
             self._close_ready_pipe(child)
 
     def _on_busy(self, child: Child) -> None:
+        if child.plan.role is not Role.PROXY:
+            # It alone has something long to read; a gateway that was taken over could hold the whole start up.
+            return
         if not child.was_busy:
             self._log("child.busy", child=child.plan.role)
         child.was_busy = True

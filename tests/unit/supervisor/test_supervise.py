@@ -184,6 +184,13 @@ def test_who_waits_for_a_busy_child_has_its_time_too(stage):
     assert not stage.events("child.not_ready")
 
 
+def test_a_gateway_that_says_that_it_is_busy_holds_nothing_up(stage):
+    busy = "[(time.sleep(0.1), os.write(ready_fd, b'busy\\n')) for _ in range(100)]; serve()"
+    stage.run({Role.PROXY: "serve()", Role.GATEWAY: busy}, ready_deadline=1.5)
+    assert {"child": "gateway", "seconds": 1.5} in stage.events("child.not_ready")
+    assert stage.events("child.busy") == []
+
+
 def test_a_child_that_was_busy_and_then_says_nothing_is_killed_at_the_deadline(stage):
     assert stage.run({Role.PROXY: "os.write(ready_fd, b'busy\\n' * 2); signal.pause()"}, ready_deadline=0.3) == 1
     assert stage.events("child.not_ready") == [{"child": "proxy", "seconds": 0.3}]
