@@ -29,6 +29,9 @@ BUSY_TIMEOUT: Final = 5.0
 PAGE: Final = 4096
 """Bytes of a page."""
 
+LOG_LIMIT: Final = 64 * 1024 * 1024
+"""Bytes that the write-ahead log keeps when it begins anew: far more than it has between two copies back."""
+
 INSERT: Final = f"INSERT INTO audit_events ({', '.join(COLUMNS)}) VALUES ({', '.join('?' * len(COLUMNS))})"  # noqa: S608 - names from code
 ROWS_AT_ONCE: Final = 64
 """Entries in one statement: at the end of each, the writer's thread may have to wait for the event loop's."""
@@ -113,6 +116,8 @@ def open_for_writing(path: Path) -> sqlite3.Connection:
         connection.execute("PRAGMA trusted_schema=OFF")
         # Not inside a commit, for which somebody waits: the writer calls `copy_back` between two of them.
         connection.execute("PRAGMA wal_autocheckpoint=0")
+        # What a reader that was long at work has let it grow to is given back, once it begins anew.
+        connection.execute(f"PRAGMA journal_size_limit={LOG_LIMIT}")
         _create(connection)
         _check_schema(connection, path)
         # How long to wait for a lock, whoever begins says.

@@ -218,6 +218,21 @@ def test_whoever_begins_waits_for_another_as_long_as_it_says(writer, path):
     other.close()
 
 
+def test_what_a_reader_made_the_write_ahead_log_grow_to_is_given_back(path, monkeypatch):
+    monkeypatch.setattr("mycelos.proxy.ledger.database.LOG_LIMIT", 40_000)
+    writer = open_for_writing(path)
+    log = path.with_name(path.name + "-wal")
+    for seq in range(30):
+        insert_entries(writer, [row(seq)])
+    grown = log.stat().st_size
+    assert grown > 100_000
+    # Copied, and then begun anew by whoever writes next.
+    assert copy_back(writer) == 0
+    insert_entries(writer, [row(30)])
+    assert log.stat().st_size <= 40_000
+    writer.close()
+
+
 def test_the_write_ahead_log_is_copied_except_what_a_reader_needs(writer, path):
     for seq in range(3):
         insert_entries(writer, [row(seq)])
