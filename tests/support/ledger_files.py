@@ -64,7 +64,8 @@ def away(folder: Path) -> Iterator[dict[str, str]]:
 
 async def fill(installation: Kept, size: int) -> None:
     """Record requests in one group, so that the log has ``size`` entries and a checkpoint there."""
-    count = size - installation.recorder.head.seq - 1
+    # The writer says the newest word on the vault again before them, where that is due.
+    count = size - installation.recorder.head.seq - 1 - len(installation.recorder._writer._word.drafts())
     details = {"host": "api.example", "port": 443, "status": 200}
     drafts = tuple(
         make_draft(

@@ -176,7 +176,8 @@ What stays unseen is what no evidence covers:
 - What the proxy remembers outside of the data folder is found by the installation's name, which is in the vault: with
   another vault it is not found. The command line's note in the data folder still is.
 
-A start looks at the last 1,000 links, what the index has of these entries, the newest checkpoint, what stands after it,
+A start looks at the last 1,000 links, what the index has of these entries, every link from the signed end back to the
+newest word on the vault, which is near, the newest checkpoint, what stands after it,
 `ledger.signed`, the vault, and the checkpoints that gateway, command line and proxy remember. The whole log is for
 `mycelos db audit verify`.
 """

@@ -57,3 +57,23 @@ def computed_hash(entry: Entry) -> str:
     except UnicodeEncodeError:
         # Bytes in the file that are not UTF-8: nobody hashed those.
         return "text that is not UTF-8"
+
+
+def forerunner_of(entry: Entry, place: int, wanted: str) -> str:
+    """The hash that the entry before must have: a step of a walk from the end back.
+
+    Args:
+        entry: what stands at ``place``.
+        place: its number.
+        wanted: the hash that the walk asks of it.
+
+    Raises:
+        EntryError: it stands elsewhere, or does not have that hash.
+    """
+    if entry.seq != place:
+        message = f"entry {place} is missing"
+        raise EntryError(message)
+    if entry.leaf_hash != wanted or computed_hash(entry) != wanted:
+        message = f"entry {place} was changed"
+        raise EntryError(message)
+    return entry.prev_hash

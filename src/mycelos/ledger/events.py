@@ -127,6 +127,7 @@ class Event(StrEnum):
     INTENT_UNRESOLVED = "intent.unresolved"
     LEDGER_CHECKPOINT = "ledger.checkpoint"
     LEDGER_LIMITED = "ledger.limited"
+    LEDGER_VAULT_STATED = "ledger.vault_stated"
     LEDGER_VERIFY_FAILED = "ledger.verify_failed"
     LEDGER_RESTORED = "ledger.restored"
     LEDGER_WITNESSED = "ledger.witnessed"
@@ -298,6 +299,7 @@ EVENTS: Final[Mapping[Event, EventRule]] = MappingProxyType(
         Event.INTENT_UNRESOLVED: _rule(_WARNING, _PROXY, _LEDGER, suspicious=True),
         Event.LEDGER_CHECKPOINT: _rule(_NOTICE, _PROXY, _LEDGER + " origin public_key"),
         Event.LEDGER_LIMITED: _rule(_WARNING, _PROXY, _LEDGER, suspicious=True),
+        Event.LEDGER_VAULT_STATED: _rule(_INFO, _PROXY, _ANCHOR),
         Event.LEDGER_VERIFY_FAILED: _rule(_CRITICAL, _PROXY, _LEDGER, suspicious=True),
         Event.LEDGER_RESTORED: _vault_rule(_CRITICAL, _LEDGER + " leaf_hash", suspicious=True),
         Event.LEDGER_WITNESSED: _rule(_INFO, _PROXY, _LEDGER),
@@ -321,5 +323,8 @@ SUSPICIOUS: Final = frozenset(event for event, rule in EVENTS.items() if rule.is
 OUTSIDE: Final = frozenset({Event.PROXY_HTTP_REQUEST, Event.PROXY_CREDENTIAL_MATERIALIZED})
 """What left the machine, or the vault: the intent of each is on record before it goes."""
 
-ANCHORED: Final = frozenset(event for event, rule in EVENTS.items() if ANCHOR in rule.fields)
-"""What may say what the vault held: the operator's acts that may change it, and the proxy's start."""
+STATES_VAULT: Final = frozenset(event for event, rule in EVENTS.items() if ANCHOR in rule.fields)
+"""What may say what the vault held."""
+
+ANCHORED: Final = STATES_VAULT - {Event.LEDGER_VAULT_STATED}
+"""Those that say something new: the operator's acts that may change it, and the proxy's start."""

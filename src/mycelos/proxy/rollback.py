@@ -17,11 +17,14 @@ from mycelos.proxy.ledger.database import LedgerError
 from mycelos.proxy.ledger.heads import GATEWAY, remembered_heads
 from mycelos.proxy.ledger.keys import read_log_keys
 from mycelos.proxy.ledger.reader import LedgerReader
+from mycelos.proxy.ledger.vault_word import GENERATION, newest_word
 from mycelos.proxy.vault.errors import VaultError
 from mycelos.proxy.vault.signing import verifies
 from mycelos.proxy.vault.state import Anchor
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from mycelos.configuration.layout import DataLayout
     from mycelos.proxy.ledger.heads import Remembered
     from mycelos.proxy.ledger.keys import NamedKeys
@@ -67,7 +70,8 @@ def _trace(layout: DataLayout) -> str | None:
     if layout.ledger.exists():
         try:
             with LedgerReader(layout.ledger) as reader:
-                known = reader.newest_holding(ANCHOR)
+                # First by the index, which also finds a row that was changed so that it says nothing.
+                known = reader.newest_of(ANCHORED) or newest_word(reader)
         except LedgerError:
             # Not a ledger, or not yet one: whoever opens it for writing says so.
             return None
@@ -87,6 +91,7 @@ def demand_newest(
     *,
     keys_made: tuple[str, ...],
     is_locked: bool,
+    alive: Callable[[], None] | None = None,
 ) -> None:
     """Refuse a vault or a ledger that is older than something else remembers.
 
@@ -99,12 +104,13 @@ def demand_newest(
             says so in the ledger.
         is_locked: egress is locked down. A lockdown is set without waiting for the ledger, and nothing leaves then:
             it explains a vault that is ahead.
+        alive: called while the ledger is read.
 
     Raises:
         VaultError: the text says what is behind what, and what to do.
         LedgerError: the file cannot be read as a ledger.
     """
-    with LedgerReader(layout.ledger) as reader:
+    with LedgerReader(layout.ledger, alive) as reader:
         _demand_heads(reader, remembered)
         known = newest_anchor(reader)
         unresolved = _unresolved_since(reader, -1 if known is None else known.seq, recovery)
@@ -127,11 +133,11 @@ def newest_anchor(reader: LedgerReader) -> Anchored | None:
     Raises:
         LedgerError: it was changed, and says neither.
     """
-    entry = reader.newest_holding(ANCHOR)
+    entry = newest_word(reader)
     if entry is None:
         return None
     details = read_details(entry)
-    generation, digest = details.get("vault_generation"), details.get(ANCHOR)
+    generation, digest = details.get(GENERATION), details.get(ANCHOR)
     if type(generation) is not int or not isinstance(digest, str):
         message = f"the ledger's entry {entry.seq} was changed: it does not say what the vault held"
         raise LedgerError(message, "Keep the file as evidence and run mycelos db audit verify")

@@ -4,8 +4,8 @@ import hashlib
 
 import pytest
 
-from mycelos.ledger.chain import EMPTY, GENESIS, Head, computed_hash, leaf_hash
-from mycelos.ledger.entry import COLUMNS, body
+from mycelos.ledger.chain import EMPTY, GENESIS, Head, computed_hash, forerunner_of, leaf_hash
+from mycelos.ledger.entry import COLUMNS, EntryError, body
 
 
 def test_the_leaf_hash_is_that_of_rfc_6962():
@@ -39,3 +39,19 @@ def test_the_hash_covers_every_column(make_log, column):
 def test_text_that_is_not_utf8_has_no_hash(make_log):
     (entry,) = make_log(1)
     assert computed_hash(entry._replace(run="\udcff")) != entry.leaf_hash
+
+
+def test_a_walk_back_asks_of_each_entry_the_place_and_the_hash_that_the_one_behind_it_names(make_log):
+    first, second, third = make_log(3)
+    assert forerunner_of(third, 2, third.leaf_hash) == second.leaf_hash
+    assert forerunner_of(first, 0, first.leaf_hash) == GENESIS
+    changed = second._replace(reason="another")
+    for entry, place, wanted, what in (
+        (second, 2, second.leaf_hash, "entry 2 is missing"),
+        (second, 1, first.leaf_hash, "entry 1 was changed"),
+        (changed, 1, second.leaf_hash, "entry 1 was changed"),
+        (second._replace(leaf_hash=first.leaf_hash), 1, first.leaf_hash, "entry 1 was changed"),
+        (second._replace(leaf_hash=first.leaf_hash), 1, second.leaf_hash, "entry 1 was changed"),
+    ):
+        with pytest.raises(EntryError, match=what):
+            forerunner_of(entry, place, wanted)

@@ -18,9 +18,10 @@ from kept_installation import MASTER_KEY, Copy, Kept, kept, once
 from ledger_keys import note_of
 
 from mycelos.configuration.layout import DataLayout
-from mycelos.ledger.events import Event
+from mycelos.ledger.entry import Entry
+from mycelos.ledger.events import ANCHORED, Event
 from mycelos.ledger.log_filter import Filter
-from mycelos.prove.ledger_copy import forge_index
+from mycelos.prove.ledger_copy import forge_index, unguarded
 from mycelos.proxy import rollback
 from mycelos.proxy.backup.errors import BackupError
 from mycelos.proxy.backup.reopen import reopen
@@ -29,6 +30,8 @@ from mycelos.proxy.ledger.database import LedgerError
 from mycelos.proxy.ledger.heads import COMMAND_LINE, GATEWAY, Outside, outside_of, remember
 from mycelos.proxy.ledger.reader import LedgerReader
 from mycelos.proxy.ledger.recorder import Recorder
+from mycelos.proxy.ledger.recovery import TAIL
+from mycelos.proxy.ledger.vault_word import states_vault
 from mycelos.proxy.ledger.verification import verify_ledger
 from mycelos.proxy.rollback import WAYS_ON, demand_vault, newest_anchor
 from mycelos.proxy.stopped import stopped_keys
@@ -130,11 +133,43 @@ async def test_an_index_that_does_not_have_the_newest_change_hides_no_old_vault(
         await asyncio.to_thread(reopen, layout, MASTER_KEY, restored=None, stay_locked=False, step=lambda _: None)
 
 
-async def test_where_the_start_believes_the_index_the_deleted_credential_is_back(
-    layout: DataLayout, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+async def bury_deletion(layout: DataLayout, folder: Path) -> None:
+    """A credential is deleted, more is recorded than a start looks through; then the vault of before is put back."""
+    await once(layout, NOWHERE, lambda running: running.store("github", "the-secret"))
+    before = Copy(layout, folder)
+
+    async def delete(running: Kept) -> None:
+        await running.delete("github")
+        await asyncio.gather(*(running.recorder.fact(Event.PROXY_HTTP_REQUEST) for _ in range(TAIL + 100)))
+
+    await once(layout, NOWHERE, delete)
+    before.put_back("vault")
+
+
+def leave_out(layout: DataLayout) -> None:
+    forge_index(layout.ledger, where="event <> 'credential.deleted'")
+
+
+def write_over(layout: DataLayout) -> None:
+    with unguarded(layout.ledger) as intruder:
+        intruder.execute("UPDATE audit_events SET event = 'tool.called' WHERE event = 'credential.deleted'")
+
+
+def by_index(reader: LedgerReader) -> Entry | None:
+    """The newest word on the vault as the index has it, with no look at what is signed."""
+    return next((entry for entry in reversed(reader.every(ANCHORED)) if states_vault(entry)), None)
+
+
+@pytest.mark.parametrize("hide", [leave_out, write_over])
+async def test_a_change_that_was_hidden_far_from_the_end_hides_no_old_vault(
+    layout: DataLayout, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, hide: Callable[[DataLayout], None]
 ) -> None:
-    await hide_deletion(layout, tmp_path / "copy")
-    monkeypatch.setattr("mycelos.proxy.ledger.recovery.tail_index_fault", lambda *_: None)
+    await bury_deletion(layout, tmp_path / "copy")
+    hide(layout)
+    error = await refused(layout, NOWHERE)
+    assert "The vault was set back" in error.detail
+    # The twin: who believes the index, or rows that nobody held against the signature, has the credential back.
+    monkeypatch.setattr("mycelos.proxy.rollback.newest_word", by_index)
     found: list[str] = []
 
     async def look(running: Kept) -> None:
@@ -142,6 +177,15 @@ async def test_where_the_start_believes_the_index_the_deleted_credential_is_back
 
     await once(layout, NOWHERE, look)
     assert found == ["github"]
+
+
+async def test_near_the_end_the_word_on_the_vault_needs_no_index(
+    layout: DataLayout, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await hide_deletion(layout, tmp_path / "copy")
+    monkeypatch.setattr("mycelos.proxy.ledger.recovery.tail_index_fault", lambda *_: None)
+    error = await refused(layout, NOWHERE)
+    assert "The vault was set back" in error.detail
 
 
 async def test_an_old_ledger_beside_the_newest_vault_is_refused(layout: DataLayout, tmp_path: Path) -> None:
@@ -220,7 +264,7 @@ async def test_an_entry_that_was_changed_so_that_it_says_nothing_of_the_vault_is
     with closing(sqlite3.connect(layout.ledger, isolation_level=None)) as intruder:
         intruder.execute("DROP TRIGGER audit_events_no_update")
         intruder.execute("UPDATE audit_events SET details = ? WHERE source <> 'gateway'", (details,))
-    with LedgerReader(layout.ledger) as reader, pytest.raises(LedgerError, match="was changed: it does not say"):
+    with LedgerReader(layout.ledger) as reader, pytest.raises(LedgerError, match="does not hold near its end"):
         newest_anchor(reader)
     layout.vault.unlink()
     with pytest.raises(VaultError, match="speaks of one"):

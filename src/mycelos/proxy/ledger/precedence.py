@@ -18,6 +18,7 @@ _OWN: Final = frozenset(
         Event.INTENT_UNRESOLVED,
         Event.LEDGER_CHECKPOINT,
         Event.LEDGER_LIMITED,
+        Event.LEDGER_VAULT_STATED,
         Event.LEDGER_VERIFY_FAILED,
         Event.LEDGER_WITNESSED,
         Event.LEDGER_WITNESS_DISAGREED,

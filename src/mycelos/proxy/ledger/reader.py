@@ -10,7 +10,7 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from mycelos.ledger.entry import EntryError, entry_from_row
-from mycelos.ledger.events import EVENTS, KNOWN, OUTSIDE, SUSPICIOUS
+from mycelos.ledger.events import KNOWN, OUTSIDE, SUSPICIOUS
 from mycelos.ledger.items import interleaved
 from mycelos.ledger.log_filter import EVERYTHING, Filter
 from mycelos.proxy.ledger.checkpoint_rows import misplaced_checkpoint, newest_checkpoint
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from mycelos.ledger.walk import StoredNodes
 
 _ROWS: Final = f"{SELECT} ORDER BY seq"
+_BACK: Final = f"{SELECT} WHERE seq < ? ORDER BY seq DESC"
 _NODES: Final = "SELECT place, hash FROM tree_nodes WHERE level = ? ORDER BY place"
 READ_LIMIT: Final = 10_000
 """Entries in one answer, at most."""
@@ -198,17 +199,6 @@ class LedgerReader:
         found = self.newest(1)
         return found[0].seq if found else -1
 
-    def newest_holding(self, field: str) -> Entry | None:
-        """The newest entry whose details hold ``field``, which only rare events may hold; None where there is none."""
-        # The name with its quotes and colon: inside a text of the details the quotes are escaped.
-        name = f'"{field}":'
-        found = (
-            islice((entry for entry in self._rare(event, FALLING) if name in entry.details), 1)
-            for event, rule in EVENTS.items()
-            if field in rule.fields
-        )
-        return max(chain.from_iterable(found), key=attrgetter("seq"), default=None)
-
     @contextmanager
     def snapshot(self) -> Iterator[None]:
         """Inside the block everything is read as it was at its first reading, whatever is written meanwhile."""
@@ -275,6 +265,18 @@ class LedgerReader:
         if not is_sound:
             message = f"{self._path} is damaged below its rows: a search can miss some of them; keep it as evidence"
             raise LedgerError(message)
+
+    def rows_back(self, end: int) -> Iterator[Sequence[object]]:
+        """Every row before number ``end``, unchecked, from the last back.
+
+        Raises:
+            LedgerError: the file is damaged there.
+        """
+        try:
+            yield from self._connection.execute(_BACK, (end,))
+        except sqlite3.Error:
+            message = f"{self._path} is damaged: its rows cannot be read from the end; run mycelos db audit verify"
+            raise LedgerError(message) from None
 
     def schema_faults(self) -> list[str]:
         """Tables, triggers and indexes that are missing, changed or added."""

@@ -117,8 +117,7 @@ def _check_tail(connection: sqlite3.Connection, path: Path) -> Head:
 
 
 def _index_fault(connection: sqlite3.Connection, path: Path, rows: list[tuple[int, str]], first: int) -> Fault | None:
-    # What the start asks for next is read by the index: one that leaves out the vault's newest state would let an
-    # older copy of the vault pass.
+    # What the start asks for next is read by the index: who signs, who locked down, what an earlier start left open.
     try:
         return tail_index_fault(connection, rows, first)
     except sqlite3.Error as error:

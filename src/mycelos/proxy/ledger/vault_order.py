@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Final
 from mycelos.ledger.entry import read_details
 from mycelos.ledger.events import ANCHORED, Event
 from mycelos.ledger.fault import Fault
+from mycelos.proxy.ledger.vault_word import GENERATION
 
 if TYPE_CHECKING:
     from mycelos.proxy.ledger.reader import LedgerReader
 
-_GENERATION: Final = "vault_generation"
 _SET_BACK: Final = "the vault was set back before this entry, and no restore is on record"
 
 
@@ -32,7 +32,7 @@ def vault_fault(reader: LedgerReader) -> Fault | None:
         if entry.event == Event.LEDGER_RESTORED:
             # From here on another vault is spoken of.
             newest = -1
-        generation = read_details(entry).get(_GENERATION)
+        generation = read_details(entry).get(GENERATION)
         if type(generation) is not int:
             continue
         if generation < newest:

@@ -38,6 +38,7 @@ from mycelos.proxy.ledger.last_signed import LastSigned
 from mycelos.proxy.ledger.opening import alive_while_opening
 from mycelos.proxy.ledger.queue import Append, AppendQueue
 from mycelos.proxy.ledger.stored_tree import STORED_LEVELS, TILE_HEIGHT, StoredTree
+from mycelos.proxy.ledger.vault_word import VaultWord
 from mycelos.wire.identifiers import DEFAULT_TENANT
 
 if TYPE_CHECKING:
@@ -121,8 +122,9 @@ class LedgerWriter:
             self._disconnect()
             raise
         self._checkpoint = None if found is None else found[1]
+        self._word = VaultWord()
         # After a commit that failed, the log may end here as well: the error can come after the data.
-        self._maybe_head = self._head
+        self._maybe_head, self._maybe_word = self._head, self._word
         self._epoch = int(row[0]) + 1 if row else 0
         self._began = clock()
         # While nothing ran, the time of day may have been set back.
@@ -222,7 +224,8 @@ class LedgerWriter:
         connection = self._connect()
         moment = self._clock()
         at, mono = moment.at, round((moment.monotonic - self._began.monotonic) * 1_000_000)
-        entries, head = _sealed(self._step_drafts(moment), self._head, self._epoch, at, mono)
+        own = (*self._step_drafts(moment), *self._word.drafts())
+        entries, head = _sealed(own, self._head, self._epoch, at, mono)
         results: Results = []
         for append in group:
             try:
@@ -263,7 +266,8 @@ class LedgerWriter:
         tree = self._tree.copy()
         size = tree.size
         levels = tree.extend([bytes.fromhex(entry.leaf_hash) for entry in entries])
-        self._maybe_head = head
+        word = self._word.after(entries)
+        self._maybe_head, self._maybe_word = head, word
         insert_entries(connection, entries)
         for level in STORED_LEVELS.intersection(range(len(levels))):
             nodes = [(level, place, found) for place, found in enumerate(levels[level], size >> level)]
@@ -276,7 +280,7 @@ class LedgerWriter:
             # After the commit, so that it is never ahead of the tree, and before anybody hears of the group.
             self._last_signed.write(note)
             self._checkpoint = note
-        self._head, self._tree = head, tree
+        self._head, self._tree, self._word = head, tree, word
 
     def _sign(self, tree: Frontier) -> str | None:
         if self._signer is None:
@@ -303,6 +307,8 @@ class LedgerWriter:
                 message = "somebody else wrote to it; stop the system and run mycelos db audit verify"
                 raise WriteError(message)
             self._tree = Frontier.of(found.seq + 1, StoredTree(connection, self._path).node)
+            if found != self._head:
+                self._word = self._maybe_word
             self._head = found
             self._connection = connection
         return self._connection

@@ -125,20 +125,6 @@ async def test_a_tree_that_makes_searches_miss_rows_is_noticed(recorder, path):
             verify(bent.rows(), {}, None)
 
 
-async def test_the_newest_entry_that_holds_a_field_is_found(recorder, path):
-    about = {"vault_digest": "ab"}
-    await recorder.fact(Event.CREDENTIAL_STORED, details={"vault_generation": 2, **about})
-    await recorder.fact(Event.PROXY_STARTED, details={"vault_generation": 1, **about})
-    # A text that looks like the field, and entries without it.
-    await recorder.fact(Event.PROXY_STARTED, reason='"vault_digest":', details={"version": '"vault_digest":'})
-    await recorder.fact(Event.PROXY_HTTP_REQUEST)
-    with LedgerReader(path) as reader:
-        assert reader.newest_holding("vault_digest").seq == 1
-        # Where others may hold it too, the index knows nothing of them.
-        with pytest.raises(ValueError, match="not in the index"):
-            reader.newest_holding("port")
-
-
 async def test_rare_entries_are_found_without_a_walk_over_the_others(recorder, path):
     for event in (Event.LEDGER_CHECKPOINT, Event.LOCKDOWN_SET, Event.PROXY_HTTP_REQUEST, Event.LOCKDOWN_LIFTED) * 2:
         await recorder.fact(event)
@@ -151,12 +137,11 @@ async def test_rare_entries_are_found_without_a_walk_over_the_others(recorder, p
         assert reader.newest_of([Event.KEY_ROTATED]) is reader.oldest(Event.KEY_ROTATED) is None
         assert [entry.seq for entry in reader.every(lockdown)] == [1, 3, 5, 7]
         assert [entry.seq for entry in reader.every(lockdown, 3)] == [5, 7]
-        reader.newest_holding("vault_digest")
         reader._connection.set_trace_callback(None)
         plans = [
             [row[3] for row in reader._connection.execute(f"EXPLAIN QUERY PLAN {statement}")] for statement in walked
         ]
-        assert len(plans) > 20
+        assert len(plans) > 5
         for plan in plans:
             assert plan in (
                 ["SEARCH audit_events USING COVERING INDEX audit_events_rare (event=?)"],
