@@ -42,13 +42,13 @@ class VaultWord:
         if not self.details or self.since < EVERY:
             return ()
         said = json.loads(self.details)
-        told = {name: said[name] for name in (GENERATION, ANCHOR)}
+        told = {name: said.get(name) for name in (GENERATION, ANCHOR)}
         return (make_draft(Event.LEDGER_VAULT_STATED, Phase.FACT, tenant=DEFAULT_TENANT, details=told),)
 
     def after(self, entries: Sequence[Entry]) -> VaultWord:
         """What it is once ``entries`` are on disk as well."""
         for behind, entry in enumerate(reversed(entries)):
-            if entry.event in STATES_VAULT and states_vault(entry):
+            if states_vault(entry):
                 return VaultWord(entry.details, behind)
         return VaultWord(self.details, self.since + len(entries))
 
