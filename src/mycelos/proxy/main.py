@@ -296,13 +296,7 @@ async def open_stores(
 
     def check(recovery: Recovery) -> None:
         rollback.demand_newest(
-            layout,
-            vault.state.anchor,
-            recovery,
-            remembered,
-            keys_made=keys_made,
-            is_locked=is_locked,
-            alive=alive,
+            layout, vault.state.anchor, recovery, remembered, keys_made=keys_made, is_locked=is_locked, alive=alive
         )
         # What the witnesses are compared with is the newest checkpoint: first, that it is one.
         demand_signed_end(layout.ledger)

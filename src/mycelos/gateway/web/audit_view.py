@@ -59,6 +59,7 @@ _TITLES: Final[Mapping[str, str]] = {
     "ledger.checkpoint": "The ledger signed what it holds",
     "ledger.limited": "More was to be recorded than may be",
     "ledger.restored": "The ledger was put back from a copy",
+    "ledger.vault_stated": "What the vault holds was said again",
     "ledger.verify_failed": "The ledger does not hold",
     "ledger.witness_disagreed": "A witness remembers another ledger",
     "ledger.witness_failed": "A witness did not answer",
