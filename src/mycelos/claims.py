@@ -284,7 +284,7 @@ CLAIMS: Final = (
         commands=("witness serve",),
         events=(
             *("ledger.checkpoint", "ledger.verify_failed", "clock.stepped"),
-            *("ledger.witnessed", "ledger.witness_failed", "ledger.witness_disagreed"),
+            *("ledger.witnessed", "ledger.witness_failed", "ledger.witness_disagreed", "ledger.rebuilt"),
         ),
         attacks=ATTACKS["L2"],
     ),

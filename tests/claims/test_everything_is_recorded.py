@@ -5,8 +5,10 @@ Both are taken from the applications themselves: what is new and stands in no ta
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
+import sqlite3
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -274,6 +276,13 @@ def arm(w):
     words("credential arm telegram --yes")(w)
 
 
+def rebuild(w):
+    """A sound ledger is left alone: one without its index is none."""
+    with contextlib.closing(sqlite3.connect(w.system.layout.ledger)) as connection:
+        connection.execute("DROP INDEX audit_events_rare")
+    words("db audit rebuild")(w)
+
+
 COMMANDS = {
     "agent add": (Event.AGENT_CREATED, words("agent add walker --model scripted")),
     "agent edit": (Event.AGENT_CHANGED, words("agent edit walker --capability github.read")),
@@ -310,6 +319,7 @@ COMMANDS = {
 
 BESIDE_A_STOPPED_SYSTEM = {
     "db audit export": (Event.AUDIT_EXPORTED, words("db audit export")),
+    "db audit rebuild": (Event.LEDGER_REBUILT, rebuild),
     "key rotate": (Event.KEY_ROTATED, words("key rotate")),
     "backup create": (
         Event.BACKUP_CREATED,

@@ -1,4 +1,4 @@
-"""`mycelos db audit`: look at the ledger, whether the system runs or not. Read-only."""
+"""`mycelos db audit`: look at the ledger, whether the system runs or not."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from cyclopts import App, Parameter
 
 from mycelos.cli.audit_export import export
 from mycelos.cli.audit_proof import checkpoint, proof
+from mycelos.cli.audit_rebuild import rebuild_database
 from mycelos.cli.audit_table import show_entries
 from mycelos.cli.audit_verify import verify_log
 from mycelos.cli.data_directory import layout_of
@@ -44,6 +45,7 @@ app.command(verify_log, name="verify")
 app.command(checkpoint)
 app.command(export)
 app.command(proof)
+app.command(rebuild_database, name="rebuild")
 
 
 @app.default

@@ -22,7 +22,7 @@ from mycelos.ledger.checkpoint import CheckpointError, parse_text
 from mycelos.ledger.export import LINE_LIMIT, item_from_line
 from mycelos.ledger.signed_note import NOTE_LIMIT, NoteError, VerifierKey, parse_note
 from mycelos.ledger.verify import WORDS, RememberedNote, Verdict, Verification, verify
-from mycelos.proxy.ledger.database import LedgerError, LedgerUnavailableError
+from mycelos.proxy.ledger.database import REBUILD, LedgerError, LedgerUnavailableError
 from mycelos.proxy.ledger.heads import Outside, outside_of, remember, remembered_heads
 from mycelos.proxy.ledger.verification import Verified, verify_ledger
 from mycelos.proxy.vault.installation import installation_of
@@ -97,7 +97,7 @@ def verify_log(
         result, is_remembered = _remember(layout, outside, found.checkpoint, result)
     else:
         is_remembered = False
-    return _tell(result, as_json, is_remembered=is_remembered)
+    return _tell(result, as_json, is_remembered=is_remembered, is_derived=found.is_derived)
 
 
 def _remember(
@@ -116,10 +116,10 @@ def _remember(
     return result, is_remembered
 
 
-def _tell(result: Verification, as_json: bool, *, is_remembered: bool) -> int:
+def _tell(result: Verification, as_json: bool, *, is_remembered: bool, is_derived: bool) -> int:
     """Print the result: the exit code, which never says that it holds where that could not be printed."""
     try:
-        _report(result, as_json, is_remembered=is_remembered)
+        report(result, as_json, is_remembered=is_remembered, is_derived=is_derived)
     except OSError as error:
         mute_stdout()
         if result.verdict is not Verdict.BROKEN:
@@ -154,17 +154,17 @@ def _verify(
     layout: DataLayout, export: Path | None, evidence: dict[str, Evidence], trusted: VerifierKey | None
 ) -> Verified:
     if export is None:
-        return verify_ledger(layout.ledger, evidence, trusted=trusted, progress=_progress())
+        return verify_ledger(layout.ledger, evidence, trusted=trusted, progress=progress())
     with open_plain_file(export, follow=True) as stream:
         # A line that is cut there is none.
         lines = iter(partial(stream.readline, LINE_LIMIT), b"")
         return Verified(
-            verify(map(item_from_line, lines), evidence, verifies, trusted=trusted, is_copy=True, progress=_progress()),
+            verify(map(item_from_line, lines), evidence, verifies, trusted=trusted, is_copy=True, progress=progress()),
             None,
         )
 
 
-def _progress() -> Callable[[int], None]:
+def progress() -> Callable[[int], None]:
     """Says on a terminal how far it is, once in 100,000 entries."""
     told = 0
 
@@ -187,7 +187,14 @@ def _remember_outside(outside: Outside | None, note: str) -> None:
         complain(f"{outside.command_line} cannot be written: {error.strerror}")
 
 
-def _report(result: Verification, as_json: bool, *, is_remembered: bool) -> None:
+def report(
+    result: Verification, as_json: bool = False, *, is_remembered: bool = False, is_derived: bool = False
+) -> None:
+    """Print what was found.
+
+    Raises:
+        OSError: standard output cannot be written.
+    """
     if as_json:
         _report_json(result)
         return
@@ -206,6 +213,8 @@ def _report(result: Verification, as_json: bool, *, is_remembered: bool) -> None
         say("  signed    nothing: no entry names a key")
     if result.verdict is Verdict.CANNOT_TELL and is_remembered:
         say("  This checkpoint is remembered now: from here on, a cut or a rewrite shows.")
+    if is_derived:
+        say(f"  Every entry and signature holds. {REBUILD}")
 
 
 def _report_json(result: Verification) -> None:

@@ -19,6 +19,8 @@ from mycelos.proxy.witness.last_set import LastSetError, read_last_set
 from mycelos.proxy.witness.remembered import witnessed
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from mycelos.configuration.environment import Environment
     from mycelos.configuration.layout import DataLayout
     from mycelos.proxy.ledger.heads import Outside
@@ -27,14 +29,16 @@ if TYPE_CHECKING:
 class Witnesses:
     """The witnesses that are set. Make it before the ledger is read: what they remember by now must be in it."""
 
-    def __init__(self, environment: Environment, layout: DataLayout, outside: Outside | None) -> None:
-        """Read what lies on this machine.
+    def __init__(
+        self, environment: Environment, layout: DataLayout, outside: Outside | None, ledger: Path | None = None
+    ) -> None:
+        """Read what lies on this machine. ``ledger`` is asked for proofs, by default that of the ``layout``.
 
         Raises:
             CommandError: a setting cannot be used.
         """
         self._environment = environment
-        self._log = SavedLog(layout.ledger)
+        self._log = SavedLog(ledger or layout.ledger)
         try:
             self._settings = witness_settings(environment, read_operator_file(layout.operator_file), layout)
         except ConfigurationError as error:

@@ -130,6 +130,7 @@ class Event(StrEnum):
     LEDGER_VAULT_STATED = "ledger.vault_stated"
     LEDGER_VERIFY_FAILED = "ledger.verify_failed"
     LEDGER_RESTORED = "ledger.restored"
+    LEDGER_REBUILT = "ledger.rebuilt"
     LEDGER_WITNESSED = "ledger.witnessed"
     LEDGER_WITNESS_FAILED = "ledger.witness_failed"
     LEDGER_WITNESS_DISAGREED = "ledger.witness_disagreed"
@@ -302,6 +303,7 @@ EVENTS: Final[Mapping[Event, EventRule]] = MappingProxyType(
         Event.LEDGER_VAULT_STATED: _rule(_INFO, _PROXY, _ANCHOR),
         Event.LEDGER_VERIFY_FAILED: _rule(_CRITICAL, _PROXY, _LEDGER, suspicious=True),
         Event.LEDGER_RESTORED: _vault_rule(_CRITICAL, _LEDGER + " leaf_hash", suspicious=True),
+        Event.LEDGER_REBUILT: _rule(_CRITICAL, _OPERATOR, _LEDGER, suspicious=True),
         Event.LEDGER_WITNESSED: _rule(_INFO, _PROXY, _LEDGER),
         Event.LEDGER_WITNESS_FAILED: _rule(_WARNING, _PROXY, _LEDGER, suspicious=True),
         Event.LEDGER_WITNESS_DISAGREED: _rule(_CRITICAL, _PROXY, _LEDGER, suspicious=True),
@@ -314,7 +316,7 @@ EVENTS: Final[Mapping[Event, EventRule]] = MappingProxyType(
 EVENTS_AND_AREAS: Final = tuple(sorted({*Event, *(event.partition(".")[0] for event in Event)}))
 """What entries can be asked for by: an event, or the first part of one for all of its area."""
 
-UNSIGNED: Final = frozenset({Event.BACKUP_CREATED, Event.AUDIT_EXPORTED, Event.CLOCK_STEPPED})
+UNSIGNED: Final = frozenset({Event.BACKUP_CREATED, Event.AUDIT_EXPORTED, Event.CLOCK_STEPPED, Event.LEDGER_REBUILT})
 """What may stand at the end of a signed log without a signature: a command beside a stopped system has no key."""
 
 SUSPICIOUS: Final = frozenset(event for event, rule in EVENTS.items() if rule.is_suspicious)

@@ -168,7 +168,7 @@ async def test_a_result_that_cannot_be_printed_is_not_said_to_hold_nor_to_be_bro
     def refuse(*_, **__):
         raise OSError(number, os.strerror(number))
 
-    monkeypatch.setattr(audit_verify, "_report", refuse)
+    monkeypatch.setattr(audit_verify, "report", refuse)
     monkeypatch.setattr(audit_verify, "mute_stdout", lambda: None)
     capsys.readouterr()
     assert call("verify") == 6

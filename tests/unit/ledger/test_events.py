@@ -136,6 +136,7 @@ def test_each_event_of_the_interface_exists():
         "egress.rule_changed",
         "sandbox.wall_waived",
         "intent.unresolved",
+        "ledger.rebuilt",
         "ledger.restored",
         "lockdown.set",
         "lockdown.lifted",

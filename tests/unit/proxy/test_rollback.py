@@ -121,7 +121,7 @@ async def test_an_index_that_does_not_have_the_newest_change_hides_no_old_vault(
     await hide_deletion(layout, tmp_path / "copy")
     with pytest.raises(LedgerError, match="the index of rare entries leaves this entry out") as caught:
         await once(layout, NOWHERE)
-    assert ADOPT in str(caught.value)
+    assert "mycelos db audit rebuild" in str(caught.value)
     with LedgerReader(layout.ledger) as reader:
         deleted = reader.newest(2, Filter(event="credential.deleted"))[0].seq
     assert f"at entry {deleted}:" in str(caught.value)

@@ -58,6 +58,7 @@ _TITLES: Final[Mapping[str, str]] = {
     "key.rotated": "A key was replaced",
     "ledger.checkpoint": "The ledger signed what it holds",
     "ledger.limited": "More was to be recorded than may be",
+    "ledger.rebuilt": "The ledger's index and schema were made anew",
     "ledger.restored": "The ledger was put back from a copy",
     "ledger.vault_stated": "What the vault holds was said again",
     "ledger.verify_failed": "The ledger does not hold",

@@ -7,6 +7,7 @@ import os
 import sqlite3
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -55,16 +56,25 @@ def record_while_stopped(layout: DataLayout, event: Event, details: Mapping[str,
         BackupError: one runs.
         LedgerError, Refusal, sqlite3.Error: the ledger cannot be written.
     """
+    with occupy(layout):
+        record_in(layout.ledger, event, details)
+
+
+def record_in(ledger: Path, event: Event, details: Mapping[str, Any]) -> None:
+    """The same in a ledger that nobody else has, whose folder is kept from starting.
+
+    Raises:
+        LedgerError, Refusal, sqlite3.Error: the ledger cannot be written.
+    """
 
     async def write() -> None:
-        recorder = await Recorder.open(layout.ledger)
+        recorder = await Recorder.open(ledger)
         try:
             await recorder.fact(event, principal="operator", outcome="ok", details=details)
         finally:
             await recorder.close()
 
-    with occupy(layout):
-        asyncio.run(write())
+    asyncio.run(write())
 
 
 def is_locked_down(layout: DataLayout) -> bool:

@@ -78,6 +78,14 @@ _UNAVAILABLE: Final = frozenset(
     }
 )
 """Codes of SQLite for what is not the file's own fault."""
+_OF_THE_FILE: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_ERROR, sqlite3.SQLITE_NOTADB})
+"""Those for a page or a schema that it cannot read."""
+
+
+REBUILD: Final = (
+    "Schema and index are made from the entries; where these hold, they are made anew by: mycelos db audit rebuild"
+)
+"""The way out where nothing else is at fault."""
 
 
 class LedgerError(Exception):
@@ -104,7 +112,7 @@ def open_for_writing(path: Path) -> sqlite3.Connection:
 
     Raises:
         LedgerError: other people can read or write the file, it or a file of SQLite's beside it is not a regular file
-            of ours, or its schema differs.
+            of ours, or its schema differs or cannot be read.
         sqlite3.Error: the disk or the file refuses.
     """
     _make_private(path)
@@ -122,8 +130,10 @@ def open_for_writing(path: Path) -> sqlite3.Connection:
         _check_schema(connection, path)
         # How long to wait for a lock, whoever begins says.
         connection.execute("PRAGMA busy_timeout=0")
-    except UnicodeDecodeError as error:
+    except (UnicodeDecodeError, sqlite3.DatabaseError) as error:
         connection.close()
+        if getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF not in _OF_THE_FILE:
+            raise
         raise unreadable(path, error) from None
     except BaseException:
         connection.close()
@@ -132,10 +142,13 @@ def open_for_writing(path: Path) -> sqlite3.Connection:
     return connection
 
 
-def open_for_reading(path: Path, alive: Callable[[], None] | None = None) -> sqlite3.Connection:
+def open_for_reading(
+    path: Path, alive: Callable[[], None] | None = None, *, any_schema: bool = False
+) -> sqlite3.Connection:
     """Open the ledger read-only, whether the system runs or not.
 
-    ``alive`` is called again and again while a statement is at work.
+    ``alive`` is called again and again while a statement is at work. With ``any_schema`` the tables are read where
+    another part of the schema is none that SQLite can read.
 
     Raises:
         LedgerUnavailableError: it lies there, and the system does not let it be read now.
@@ -155,12 +168,15 @@ def open_for_reading(path: Path, alive: Callable[[], None] | None = None) -> sql
     try:
         connection = sqlite3.connect(uri, uri=True, timeout=BUSY_TIMEOUT, isolation_level=None, check_same_thread=False)
         connection.text_factory = _text
-        connection.execute("SELECT seq FROM audit_events LIMIT 1").fetchone()
+        if any_schema:
+            connection.execute("PRAGMA writable_schema=ON")
+            connection.execute("PRAGMA trusted_schema=OFF")
+        connection.execute("SELECT seq FROM audit_events NOT INDEXED LIMIT 1").fetchone()
         connection.set_progress_handler(alive, _STEPS)
     except (sqlite3.Error, UnicodeDecodeError) as error:
         if connection is not None:
             connection.close()
-        raise unreadable(path, error) from None
+        raise unreadable(path, error, any_schema=any_schema) from None
     return connection
 
 
@@ -265,13 +281,19 @@ def _demand_plain(path: Path) -> None:
         raise LedgerError(message) from None
 
 
-def unreadable(path: Path, error: Exception) -> LedgerError:
-    """What to raise where SQLite raised ``error`` while the ledger at ``path`` was read."""
+def derived_fault(what: str, way_out: str = "") -> LedgerError:
+    """What to raise where index or schema are at fault: `REBUILD` is for who starts and for who does not."""
+    return LedgerError(f"{what}. {REBUILD}", way_out)
+
+
+def unreadable(path: Path, error: Exception, *, any_schema: bool = False) -> LedgerError:
+    """What to raise where SQLite raised ``error`` while the ledger at ``path`` was read; as `open_for_reading`."""
     if getattr(error, "sqlite_errorcode", 0) & 0xFF in _UNAVAILABLE:
         why = getattr(error, "sqlite_errorname", "")
         return LedgerUnavailableError(f"{path} cannot be read now ({why}); try again, as its owner")
     # A damaged schema is quoted in SQLite's message, which then is no text that Python can read.
-    return LedgerError(f"{path} cannot be read as a ledger ({type(error).__name__}); keep the file as evidence")
+    what = f"{path} cannot be read as a ledger ({type(error).__name__}); keep the file as evidence"
+    return LedgerError(what) if any_schema else derived_fault(what)
 
 
 def _make_private(path: Path) -> None:
@@ -282,10 +304,10 @@ def _make_private(path: Path) -> None:
 
 
 def _not_regular(path: Path) -> LedgerError:
-    return LedgerError(f"{path} is not a regular file of this user", _way_on(path))
+    return LedgerError(f"{path} is not a regular file of this user", way_on(path))
 
 
-def _way_on(path: Path) -> str:
+def way_on(path: Path) -> str:
     """How to go on where the file itself is of no use: alone moved away, it would be missed by who remembers it."""
     return (
         f"Put back the newest copy of the data folder; without one, move {path} and all beside it that begins with "
@@ -311,7 +333,7 @@ def _check_schema(connection: sqlite3.Connection, path: Path) -> None:
             f"{path}: the ledger's schema is not the one that this version writes ({', '.join(faults)}); somebody "
             "changed it, or another version made it"
         )
-        raise LedgerError(message, f"Run mycelos db audit verify. {_way_on(path)}")
+        raise derived_fault(message, f"Where that refuses: {way_on(path)}")
 
 
 def _authorize(action: int, table: str | None, _second: str | None, _database: str | None, _trigger: str | None) -> int:

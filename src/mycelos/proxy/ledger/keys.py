@@ -16,7 +16,7 @@ from mycelos.ledger.checkpoint import SIZE_LIMIT
 from mycelos.ledger.fault import FaultFoundError
 from mycelos.ledger.log_keys import KEY_EVENTS, LogKeys
 from mycelos.ledger.signed_note import NoteError, VerifierKey, parse_note
-from mycelos.proxy.ledger.database import LedgerError
+from mycelos.proxy.ledger.database import LedgerError, derived_fault
 from mycelos.proxy.vault.signing import verifies
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ def read_log_keys(reader: LedgerReader) -> NamedKeys | None:
     """The keys that the log names, by the rule of `mycelos.ledger.log_keys`; None for one that was never signed.
 
     Raises:
-        LedgerError: an entry that names a key is not as it must be.
+        LedgerError: an entry that names a key is not as it must be, or none is found where something was signed.
     """
     found, every = LogKeys(verifies), dict[VerifierKey, None]()
     entries = reader.every(KEY_EVENTS)
@@ -105,6 +105,9 @@ def read_log_keys(reader: LedgerReader) -> NamedKeys | None:
             "run mycelos db audit verify"
         )
         raise LedgerError(message) from None
+    if found.origin is None and reader.newest_checkpoint() is not None:
+        message = "the ledger was signed, and its index of rare entries finds no entry that names a key"
+        raise derived_fault(message)
     return None if found.origin is None else NamedKeys(found.origin, tuple(every), found.accepted)
 
 

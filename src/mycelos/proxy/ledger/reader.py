@@ -14,7 +14,7 @@ from mycelos.ledger.events import KNOWN, OUTSIDE, SUSPICIOUS
 from mycelos.ledger.items import interleaved
 from mycelos.ledger.log_filter import EVERYTHING, Filter
 from mycelos.proxy.ledger.checkpoint_rows import misplaced_checkpoint, newest_checkpoint
-from mycelos.proxy.ledger.database import SELECT, LedgerError, open_for_reading
+from mycelos.proxy.ledger.database import SELECT, LedgerError, derived_fault, open_for_reading
 from mycelos.proxy.ledger.rare_index import FALLING, RARE, RISING, index_fault
 from mycelos.proxy.ledger.schema import schema_faults
 from mycelos.proxy.ledger.stored_tree import STORED_LEVELS, StoredTree
@@ -30,7 +30,8 @@ if TYPE_CHECKING:
     from mycelos.ledger.log_filter import CountFilter
     from mycelos.ledger.walk import StoredNodes
 
-_ROWS: Final = f"{SELECT} ORDER BY seq"
+# An index that somebody added is asked nowhere.
+_ROWS: Final = f"{SELECT} NOT INDEXED ORDER BY seq"
 _BACK: Final = f"{SELECT} WHERE seq < ? ORDER BY seq DESC"
 _NODES: Final = "SELECT place, hash FROM tree_nodes WHERE level = ? ORDER BY place"
 READ_LIMIT: Final = 10_000
@@ -100,9 +101,9 @@ _FILTERED: Final = frozenset(Filter.__struct_fields__)
 class LedgerReader:
     """A read-only connection. One thread at a time."""
 
-    def __init__(self, path: Path, alive: Callable[[], None] | None = None) -> None:
+    def __init__(self, path: Path, alive: Callable[[], None] | None = None, *, any_schema: bool = False) -> None:
         self._path = path
-        self._connection = open_for_reading(path, alive)
+        self._connection = open_for_reading(path, alive, any_schema=any_schema)
 
     def __enter__(self) -> Self:
         """Nothing more to open."""
@@ -215,7 +216,7 @@ class LedgerReader:
             LedgerError: the file is damaged below the level of rows.
         """
         try:
-            found = self._connection.execute("SELECT size, note FROM checkpoints ORDER BY size").fetchall()
+            found = self._connection.execute("SELECT size, note FROM checkpoints NOT INDEXED ORDER BY size").fetchall()
         except sqlite3.Error:
             found = [()]
         if not all(tuple(map(type, row)) == (int, str) for row in found):
@@ -252,19 +253,33 @@ class LedgerReader:
         Raises:
             LedgerError: the file is damaged below the level of rows.
         """
+        yield from self.readable_rows()
+        # Keys inside the tree can be bent so that a search misses rows that this walk has met.
+        if not self.is_whole():
+            message = f"{self._path} is damaged below its rows: a search can miss some of them; keep it as evidence"
+            raise derived_fault(message)
+
+    def readable_rows(self) -> Iterator[Sequence[object]]:
+        """The same, whatever the pages are like that this walk does not need.
+
+        Raises:
+            LedgerError: a page that it needs is damaged.
+        """
         count = 0
         try:
             for row in self._plain_rows():
                 yield row
                 count += 1
-            # Keys inside the tree can be bent so that a search misses rows that this walk has met.
-            is_sound = self._connection.execute("PRAGMA quick_check(1)").fetchone() == ("ok",)
         except sqlite3.Error:
             message = f"{self._path} is damaged: its rows can be read only up to number {count}"
             raise LedgerError(message) from None
-        if not is_sound:
-            message = f"{self._path} is damaged below its rows: a search can miss some of them; keep it as evidence"
-            raise LedgerError(message)
+
+    def is_whole(self) -> bool:
+        """Whether SQLite finds no fault in its pages."""
+        try:
+            return bool(self._connection.execute("PRAGMA quick_check(1)").fetchone() == ("ok",))
+        except sqlite3.Error:
+            return False
 
     def rows_back(self, end: int) -> Iterator[Sequence[object]]:
         """Every row before number ``end``, unchecked, from the last back.
@@ -292,7 +307,7 @@ class LedgerReader:
             return index_fault(self._connection)
         except sqlite3.Error:
             message = f"{self._path} is damaged: its index cannot be read"
-            raise LedgerError(message) from None
+            raise derived_fault(message) from None
 
     def _plain_rows(self) -> Iterator[Sequence[object]]:
         """Every row. Text is read as text; only where it is none, byte by byte from there on, which takes longer."""
@@ -318,12 +333,12 @@ class LedgerReader:
             for seq, _ in self._connection.execute(statement, (event,)):
                 entry = self.entry(seq)
                 if entry is None or entry.event != event:
-                    message = f"{self._path}: its index has an entry that is not there; run mycelos db audit verify"
-                    raise LedgerError(message)
+                    message = f"{self._path}: its index has an entry that is not there"
+                    raise derived_fault(message)
                 yield entry
         except sqlite3.Error:
-            message = f"{self._path}: its index cannot be read; run mycelos db audit verify"
-            raise LedgerError(message) from None
+            message = f"{self._path}: its index cannot be read"
+            raise derived_fault(message) from None
 
     def _entries(self, statement: str, values: list[object]) -> list[Entry]:
         try:

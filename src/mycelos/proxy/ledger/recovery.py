@@ -12,7 +12,7 @@ from mycelos.ledger.entry import Draft, Entry, EntryError, Phase, entry_from_row
 from mycelos.ledger.events import Event
 from mycelos.ledger.verify import tail_fault
 from mycelos.proxy.ledger.checkpoint_rows import newest_checkpoint
-from mycelos.proxy.ledger.database import SELECT, LedgerError, open_for_reading
+from mycelos.proxy.ledger.database import SELECT, LedgerError, derived_fault, open_for_reading
 from mycelos.proxy.ledger.rare_index import tail_index_fault
 from mycelos.wire.identifiers import DEFAULT_TENANT
 
@@ -110,18 +110,22 @@ def _check_tail(connection: sqlite3.Connection, path: Path) -> Head:
         before = Head(anchor.seq, anchor.leaf_hash)
     fault, head = tail_fault(rows, before)
     if fault is None:
-        fault = _index_fault(connection, path, [(row[0], row[5]) for row in rows], before.seq + 1)
+        of_index = _index_fault(connection, [(row[0], row[5]) for row in rows], before.seq + 1)
+        if of_index is not None:
+            message = f"the ledger's index is not that of its entries at entry {of_index.seq}: {of_index.what}"
+            raise derived_fault(message)
     if fault is not None:
         raise _unsound(path, f"the ledger does not hold at entry {fault.seq}: {fault.what}")
     return head
 
 
-def _index_fault(connection: sqlite3.Connection, path: Path, rows: list[tuple[int, str]], first: int) -> Fault | None:
+def _index_fault(connection: sqlite3.Connection, rows: list[tuple[int, str]], first: int) -> Fault | None:
     # What the start asks for next is read by the index: who signs, who locked down, what an earlier start left open.
     try:
         return tail_index_fault(connection, rows, first)
     except sqlite3.Error as error:
-        raise _unsound(path, f"the index of rare entries cannot be read ({type(error).__name__})") from None
+        message = f"the ledger's index of rare entries cannot be read ({type(error).__name__})"
+        raise derived_fault(message) from None
 
 
 def _unsound(path: Path, what: str) -> LedgerError:

@@ -46,7 +46,7 @@ def demand_signed_end(path: Path, *, adopt: bool = False) -> NamedKeys | None:
                 _demand_nothing_signed(path)
             return None
         if keys is None or newest is None:
-            message = "the ledger has checkpoints or names a key, and not both"
+            message = "the ledger names a key, and has no checkpoint"
             raise LedgerError(message, _EVIDENCE)
         note = newest[1].encode("utf-8", "surrogateescape")
         signed = _demand_root(reader, note, keys.accepted, f"the newest checkpoint in {path}")

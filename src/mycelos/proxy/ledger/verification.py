@@ -10,7 +10,7 @@ from mycelos.ledger.checkpoint import parse_text
 from mycelos.ledger.fault import Fault
 from mycelos.ledger.signed_note import parse_note
 from mycelos.ledger.verify import Evidence, Verdict, Verification, verify
-from mycelos.proxy.ledger.database import LedgerError, lies_there
+from mycelos.proxy.ledger.database import derived_fault, lies_there
 from mycelos.proxy.ledger.last_signed import file_of, read_last_signed
 from mycelos.proxy.ledger.reader import LedgerReader
 from mycelos.proxy.ledger.signed_end import was_emptied
@@ -30,6 +30,8 @@ class Verified:
 
     result: Verification
     checkpoint: str | None
+    is_derived: bool = False
+    """Whether nothing is at fault but the index or the schema, which `mycelos db audit rebuild` makes anew."""
 
 
 def verify_ledger(
@@ -71,7 +73,8 @@ def verify_ledger(
             is_emptied = not faults and last == b"" and newest is not None and was_emptied(reader, newest[0])
     except (sqlite3.Error, UnicodeDecodeError):
         message = f"{path} is damaged below its rows; keep it as evidence"
-        raise LedgerError(message) from None
+        raise derived_fault(message) from None
+    is_derived = result.fault is None and bool(faults or of_index)
     if faults:
         what = "the tables' definitions or their guards were changed"
         result = _broken(result, what, "the schema that the proxy makes", f"changed: {', '.join(faults)}")
@@ -80,8 +83,7 @@ def verify_ledger(
     elif of_vault is not None:
         result = _with_fault(result, of_vault)
     elif misplaced is not None:
-        what = "a checkpoint is not in its place"
-        result = _broken(result, what, f"tile {misplaced >> 8} for {misplaced} entries", "another tile")
+        result = not_in_its_tile(result, misplaced)
     elif newest is not None and (last is None or is_emptied):
         what = "the file that says how far the log was signed is gone, or was emptied"
         result = _broken(result, what, str(file_of(path)), "no such file" if last is None else "an empty one")
@@ -89,7 +91,12 @@ def verify_ledger(
         # The commit comes before the file, and the file was read before the database.
         what = "the newest checkpoint is gone from the database"
         result = _broken(result, what, f"one of {signed} entries, as in {file_of(path)}", f"one of {kept} entries")
-    return Verified(result, None if newest is None else newest[1])
+    return Verified(result, None if newest is None else newest[1], is_derived)
+
+
+def not_in_its_tile(result: Verification, size: int) -> Verification:
+    """The same where the checkpoint of ``size`` entries lies in another tile's row."""
+    return _broken(result, "a checkpoint is not in its place", f"tile {size >> 8} for {size} entries", "another tile")
 
 
 def _size(last: bytes | None) -> int:

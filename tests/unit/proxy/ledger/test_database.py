@@ -102,6 +102,24 @@ def test_a_link_in_the_ledger_s_place_is_refused(path, tmp_path):
     assert target.read_bytes() == b""
 
 
+def test_a_schema_that_sqlite_cannot_read_is_no_fault_of_the_disk_and_its_tables_can_be_asked_for(
+    writer, intruder, path
+):
+    intruder.execute("PRAGMA writable_schema = ON")
+    intruder.execute("UPDATE sqlite_master SET sql = 'CREATE INDEX nonsense' WHERE type = 'index'")
+    writer.close()
+    intruder.close()
+    for opened in (open_for_reading, open_for_writing):
+        with pytest.raises(LedgerError, match="mycelos db audit rebuild"):
+            opened(path)
+    connection = open_for_reading(path, any_schema=True)
+    assert connection.execute("SELECT count(*) FROM audit_events").fetchone() == (1,)
+    connection.close()
+    path.write_bytes(b"nothing of the kind " * 400)
+    with pytest.raises(LedgerError, match="keep the file as evidence$"):
+        open_for_reading(path, any_schema=True)
+
+
 @pytest.mark.parametrize("kind", ["FIFO", "directory", "link", "dangling link"])
 def test_what_lies_in_the_ledger_s_place_is_named_to_reader_and_writer_alike_and_what_is_said_leads_on(
     path, tmp_path, kind

@@ -159,7 +159,7 @@ async def test_without_the_index_nothing_is_walked_instead(recorder, path):
     intruder.execute("DROP INDEX audit_events_rare")
     intruder.close()
     with LedgerReader(path) as reader:
-        with pytest.raises(LedgerError, match="audit verify"):
+        with pytest.raises(LedgerError, match="audit rebuild"):
             reader.oldest(Event.LEDGER_CHECKPOINT)
         with pytest.raises(LedgerError, match="its index cannot be read"):
             reader.index_fault()

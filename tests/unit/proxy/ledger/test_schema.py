@@ -172,6 +172,8 @@ def test_an_altered_schema_names_the_whole_way_out(writer, intruder, path):
     for asked in (open_for_writing, demand_schema):
         with pytest.raises(LedgerError, match="sqlite_stat1") as caught:
             asked(path)
-        assert "Run mycelos db audit verify. Put back the newest copy of the data folder" in str(caught.value)
+        assert "made anew by: mycelos db audit rebuild. Where that refuses: Put back the newest copy of" in str(
+            caught.value
+        )
         assert f"move {path} and all beside it that begins with ledger. out of the folder" in str(caught.value)
         assert str(caught.value).endswith("mycelos backup adopt")
