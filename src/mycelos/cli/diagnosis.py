@@ -27,7 +27,7 @@ from mycelos.configuration.layout import DataLayout
 from mycelos.ledger.checkpoint import CheckpointError, parse_text
 from mycelos.ledger.signed_note import NoteError, parse_note
 from mycelos.operator.client import OperatorClient, OperatorUnavailableError
-from mycelos.proxy.ledger.database import LedgerError
+from mycelos.proxy.ledger.database import REBUILD, LedgerError
 from mycelos.proxy.ledger.heads import COMMAND_LINE_OUTSIDE, PROXY_OUTSIDE, outside_of, remembered_heads
 from mycelos.proxy.ledger.reader import LedgerReader
 from mycelos.proxy.vault.installation import installation_of
@@ -152,11 +152,14 @@ def _ledger(layout: DataLayout) -> list[Diagnosis]:
     try:
         with LedgerReader(layout.ledger) as reader:
             newest, changed = reader.newest(1), reader.schema_faults()
+            fault = None if changed else reader.index_fault()
     except LedgerError as error:
         return [Diagnosis("ledger", State.FAILED, str(error), "Run: mycelos db audit verify")]
     if changed:
         found = f"its definition was changed: {', '.join(changed)}"
-        return [Diagnosis("ledger", State.FAILED, found, "Run: mycelos db audit verify")]
+        return [Diagnosis("ledger", State.FAILED, found, REBUILD)]
+    if fault is not None:
+        return [Diagnosis("ledger", State.FAILED, f"entry {fault.seq}: {fault.what}", REBUILD)]
     return [Diagnosis("ledger", State.OK, f"{newest[-1].seq + 1:,} entries" if newest else "no entries yet")]
 
 

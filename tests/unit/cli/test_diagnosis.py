@@ -3,15 +3,18 @@ from __future__ import annotations
 import os
 import sqlite3
 import ssl
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from types import SimpleNamespace
 
 import pytest
-from ledger_keys import note_of
+from ledger_keys import ledger_keys, note_of
 
 from mycelos.cli import diagnosis
 from mycelos.cli.diagnosis import State
 from mycelos.ledger.events import Event
+from mycelos.prove.ledger_copy import forge_index
 from mycelos.proxy.ledger.clock import Moment
 from mycelos.proxy.ledger.heads import outside_of, remember
 from mycelos.proxy.ledger.recorder import Recorder
@@ -92,6 +95,35 @@ def test_a_sandbox_with_one_wall_of_two_is_a_warning(layout, monkeypatch):
 def test_a_kernel_without_filters_is_a_missing_wall(layout, monkeypatch):
     monkeypatch.setattr(diagnosis.Path, "read_text", lambda *_, **__: "log")
     assert diagnosis._seccomp(layout)[0].state is State.WALL_MISSING
+
+
+def tampered(statement, path):
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute("PRAGMA writable_schema = ON")
+        connection.execute(statement)
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        (lambda path: forge_index(path, where="false"), "entry 0: the index of rare entries leaves this entry out"),
+        (partial(tampered, "DROP INDEX audit_events_rare"), "its definition was changed: audit_events_rare"),
+        (partial(tampered, "ANALYZE"), "its definition was changed: sqlite_stat1"),
+        (
+            partial(tampered, "UPDATE sqlite_master SET rootpage = 4711 WHERE type = 'index'"),
+            "cannot be read",
+        ),
+    ],
+)
+async def test_a_damaged_index_under_sound_entries_is_found_and_the_way_out_named(layout, damage, said):
+    recorder = await Recorder.open(layout.ledger, keys=ledger_keys)
+    await recorder.close()
+    assert diagnosis._ledger(layout)[0].state is State.OK
+    damage(layout.ledger)
+    (found,) = diagnosis._ledger(layout)
+    assert (found.state, said in found.found) == (State.FAILED, True)
+    assert "mycelos db audit rebuild" in f"{found.found} {found.fix}"
 
 
 def test_a_machine_that_trusts_no_authority_is_found(layout, monkeypatch, tmp_path):
