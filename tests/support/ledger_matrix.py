@@ -180,6 +180,10 @@ A start looks at the last 1,000 links, what the index has of these entries, ever
 newest word on the vault, which is near, the newest checkpoint, what stands after it,
 `ledger.signed`, the vault, and the checkpoints that gateway, command line and proxy remember. The whole log is for
 `mycelos db audit verify`.
+
+Where index or schema alone is at fault, `mycelos db audit rebuild` makes them anew from the entries. What is *broken*
+here for another reason it refuses, and what a start refuses for another it still refuses afterwards:
+`tests/claims/test_ledger_rebuilding.py` does each attack, takes the index away, and rebuilds.
 """
 
 

@@ -82,9 +82,7 @@ _OF_THE_FILE: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_ERROR, s
 """Those for a page or a schema that it cannot read."""
 
 
-REBUILD: Final = (
-    "Schema and index are made from the entries; where these hold, they are made anew by: mycelos db audit rebuild"
-)
+REBUILD: Final = "Schema, index and tree are derived: where the entries hold, make them anew: mycelos db audit rebuild"
 """The way out where nothing else is at fault."""
 
 

@@ -245,7 +245,7 @@ class LedgerReader:
             return {level: self._connection.execute(_NODES, (level,)).fetchall() for level in STORED_LEVELS}
         except sqlite3.Error:
             message = f"{self._path} is damaged: its tree cannot be read"
-            raise LedgerError(message) from None
+            raise derived_fault(message) from None
 
     def rows(self) -> Iterator[Sequence[object]]:
         """Every row from the first, unchecked: what verification walks.

@@ -32,6 +32,7 @@ from mycelos.proxy.ledger.database import (
     copy_back,
     demand_private,
     insert_entries,
+    lies_there,
     open_for_writing,
 )
 from mycelos.proxy.ledger.last_signed import BLOCK, file_of, read_last_signed
@@ -103,7 +104,8 @@ def rebuild(
         LedgerError: they cannot be read, or the new database is refused as a start would refuse it.
         sqlite3.Error, OSError: the disk refuses.
     """
-    demand_private(path)
+    if lies_there(path):
+        demand_private(path)
     work, draft = draft_of(path).parent, draft_of(path)
     if os.path.lexists(work):
         shutil.rmtree(work)
@@ -118,21 +120,21 @@ def rebuild(
             if last is not None:
                 _write_new(file_of(draft), last.ljust(BLOCK, b"\0"))
             _copy_evidence(old, draft)
-            found = verify_ledger(draft, remembered, progress=progress)
-            result = weigh(found)
+            result = weigh(verify_ledger(draft, remembered, progress=progress))
             _demand_same(walked, result, path)
             kept = _free_name(path)
             record(draft, faults, walked.head.seq, kept.name)
-        except LedgerError as error:
+        except BaseException as error:
             shutil.rmtree(work)
+            if not isinstance(error, LedgerError):
+                raise
             # It is gone: what is wrong with it is so of the file that it was made from.
             message = str(error).replace(f"{work}{os.sep}", f"{path.parent}{os.sep}")
             raise LedgerError(message) from None
-        except BaseException:
-            shutil.rmtree(work)
-            raise
-    _put_in_place(path, draft, kept)
-    shutil.rmtree(work)
+    try:
+        _put_in_place(path, draft, kept)
+    finally:
+        shutil.rmtree(work)
     return Rebuilt(faults, kept, result)
 
 

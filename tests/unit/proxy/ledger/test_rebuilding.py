@@ -6,6 +6,7 @@ What does not hold by its rows is refused, and nothing is changed by that.
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import shutil
 import signal
@@ -16,7 +17,7 @@ from pathlib import Path
 
 import pytest
 from ledger_files import STATE, World, build, start
-from ledger_matrix import SIZE
+from ledger_matrix import KEPT, SIZE
 
 from mycelos.configuration.layout import DataLayout
 from mycelos.ledger.events import ANCHORED, Event
@@ -24,7 +25,9 @@ from mycelos.ledger.verify import RememberedNote, Verdict, verify
 from mycelos.prove.ledger_copy import forge_index, unguarded
 from mycelos.proxy.backup.present import record_in
 from mycelos.proxy.ledger import rebuilding
+from mycelos.proxy.ledger.bare_reader import BareReader
 from mycelos.proxy.ledger.database import LedgerError
+from mycelos.proxy.ledger.heads import remember
 from mycelos.proxy.ledger.last_signed import file_of
 from mycelos.proxy.ledger.rare_index import INDEX as INDEX_TEXT
 from mycelos.proxy.ledger.reader import LedgerReader
@@ -67,8 +70,8 @@ def change(path, *statements):
             connection.execute(statement)
 
 
-def zero_the_index(path):
-    page, size = root_of(path, INDEX)
+def zero_the_index(path, name=INDEX):
+    page, size = root_of(path, name)
     with path.open("r+b") as stream:
         stream.seek((page - 1) * size)
         stream.write(bytes(size))
@@ -91,6 +94,7 @@ def empty_the_index(path):
 
 DAMAGES = {
     "a page of the index zeroed": zero_the_index,
+    "a page of the stored tree zeroed": lambda path: zero_the_index(path, "tree_nodes"),
     "a bit of the index flipped": flip_a_bit,
     "the index emptied": empty_the_index,
     "the index dropped": lambda path: change(path, f"DROP INDEX {INDEX}"),
@@ -107,7 +111,7 @@ DAMAGES = {
 """Each is met by a start of the log, whose last 1,000 entries hold none of the index but a start."""
 
 
-UNREADABLE = {"a page of the index zeroed", "the index under a text that is none"}
+UNREADABLE = {"a page of the index zeroed", "a page of the stored tree zeroed", "the index under a text that is none"}
 """Where verification ends before it has a result."""
 
 
@@ -144,6 +148,7 @@ def test_the_start_names_the_way_out_and_goes_on_behind_it(world, environ, damag
     with LedgerReader(path) as reader:
         rows, notes, nodes = list(reader.rows()), reader.checkpoints(), reader.stored_nodes()
     signed = file_of(path).read_bytes()
+    remember(world.layout.command_line_head, world.remembered)
     DAMAGES[damage](path)
     said = start(world.layout, environ)
     assert REBUILD in said, said
@@ -215,7 +220,7 @@ def change_a_stored_hash(world, path):
 
 def change_a_checkpoint(world, path):
     with unguarded(path) as connection:
-        connection.execute("UPDATE checkpoints SET note = replace(note, 'A', 'B') WHERE tile = 2")
+        connection.execute(f"UPDATE checkpoints SET note = replace(note, '{KEPT}', '{KEPT - 1}') WHERE size = {KEPT}")
 
 
 def misplace_a_checkpoint(world, path):
@@ -259,6 +264,16 @@ def test_what_does_not_hold_is_refused_and_left_as_it_is(world, tamper, damage):
     with pytest.raises(RebuildRefusedError) as refused:
         made_anew(path)
     assert (refused.value.result.verdict, refused.value.result.reason) == (Verdict.BROKEN, told.reason)
+    assert content_of(world.layout.proxy) == before
+
+
+def test_a_damaged_page_of_entries_is_refused_and_left_as_it_is(world):
+    path = world.layout.ledger
+    zero_the_index(path)
+    zero_the_index(path, "audit_events")
+    before = content_of(world.layout.proxy)
+    with pytest.raises(LedgerError, match="its rows can be read only up to number 0|cannot be read as a ledger"):
+        made_anew(path)
     assert content_of(world.layout.proxy) == before
 
 
@@ -320,9 +335,24 @@ def test_a_refused_start_of_the_new_database_leaves_the_old_one(world):
     assert content_of(world.layout.proxy) == before
 
 
-def test_a_log_of_the_old_database_is_taken_up_and_never_read_with_the_new_one(world, environ):
-    """As a kill leaves it: entries stand in the write-ahead log alone."""
-    path, other = world.layout.ledger, world.layout.ledger.with_name("other")
+@pytest.mark.parametrize("step", ["_copy_evidence", "_copy_file", "sync_tree"])
+def test_a_disk_that_is_full_leaves_the_old_one_and_gives_the_room_back(world, monkeypatch, step):
+    path = world.layout.ledger
+    zero_the_index(path)
+    before = content_of(world.layout.proxy)
+
+    def refuse(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+
+    monkeypatch.setattr(rebuilding, step, refuse)
+    with pytest.raises(OSError, match="No space left"):
+        made_anew(path)
+    assert content_of(world.layout.proxy) == before
+
+
+def leave_a_log(path):
+    """As a kill does: an entry, and that the index is gone, stand in the write-ahead log alone."""
+    other = path.with_name("other")
     keeper = sqlite3.connect(path, isolation_level=None)
     keeper.execute("PRAGMA wal_autocheckpoint = 0")
     keeper.execute("SELECT count(*) FROM audit_events").fetchone()
@@ -337,6 +367,12 @@ def test_a_log_of_the_old_database_is_taken_up_and_never_read_with_the_new_one(w
     other.rmdir()
     log = path.with_name(path.name + "-wal").read_bytes()
     assert log
+    return log
+
+
+def test_a_log_of_the_old_database_is_taken_up_and_never_read_with_the_new_one(world, environ):
+    path = world.layout.ledger
+    log = leave_a_log(path)
     done = made_anew(path)
     assert (done.kept / f"{path.name}-wal").read_bytes() == log
     with LedgerReader(path) as reader:
@@ -390,23 +426,33 @@ def one_try(path, number):
     return os.WIFEXITED(status)
 
 
-def test_killed_at_each_write_the_old_or_the_new_one_is_in_place_and_a_second_run_finishes(world, environ, tmp_path):
+@pytest.mark.parametrize("damage", [zero_the_index, leave_a_log], ids=["a page zeroed", "a log left by a kill"])
+def test_killed_at_each_write_the_old_or_the_new_one_is_in_place_and_a_second_run_finishes(
+    world, environ, tmp_path, damage
+):
     path = world.layout.ledger
-    zero_the_index(path)
+    damage(path)
     shutil.copytree(world.layout.root, tmp_path / "damaged")
-    before, number, ways = path.read_bytes(), 0, set()
+    with BareReader(path) as reader:
+        before = list(reader.rows())
+    number, ways = 0, set()
     while True:
         layout = DataLayout(tmp_path / f"try-{number}")
         shutil.copytree(tmp_path / "damaged", layout.root)
         is_whole = one_try(layout.ledger, number)
-        is_old = layout.ledger.read_bytes() == before
+        with BareReader(layout.ledger) as reader:
+            found, is_old = list(reader.rows()), bool(reader.derived_faults())
+        assert (found[: len(before)], len(found) == len(before)) == (before, is_old), number
         ways.add(is_old)
         done = made_anew(layout.ledger)
         assert (done is not None) == is_old, number
         assert not rebuilding.draft_of(layout.ledger).parent.exists()
         kept = sorted(layout.proxy.glob("ledger.before-rebuild-*"))
-        assert all((folder / path.name).read_bytes() == before for folder in kept)
         assert kept
+        for folder in kept:
+            with BareReader(folder / path.name) as reader:
+                assert list(reader.rows()) == before
+                assert reader.derived_faults()
         assert start(layout, environ) == "", number
         shutil.rmtree(layout.root)
         shutil.rmtree(environ[STATE], ignore_errors=True)

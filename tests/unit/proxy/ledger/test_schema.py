@@ -172,7 +172,7 @@ def test_an_altered_schema_names_the_whole_way_out(writer, intruder, path):
     for asked in (open_for_writing, demand_schema):
         with pytest.raises(LedgerError, match="sqlite_stat1") as caught:
             asked(path)
-        assert "made anew by: mycelos db audit rebuild. Where that refuses: Put back the newest copy of" in str(
+        assert "make them anew: mycelos db audit rebuild. Where that refuses: Put back the newest copy of" in str(
             caught.value
         )
         assert f"move {path} and all beside it that begins with ledger. out of the folder" in str(caught.value)
