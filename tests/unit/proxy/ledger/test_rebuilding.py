@@ -9,23 +9,19 @@ import asyncio
 import errno
 import os
 import shutil
-import signal
 import sqlite3
 import stat
 from contextlib import closing
-from pathlib import Path
 
 import pytest
 from ledger_files import STATE, World, build, start
 from ledger_matrix import KEPT, SIZE
 
-from mycelos.configuration.layout import DataLayout
 from mycelos.ledger.events import ANCHORED, Event
 from mycelos.ledger.verify import RememberedNote, Verdict, verify
 from mycelos.prove.ledger_copy import forge_index, unguarded
 from mycelos.proxy.backup.present import record_in
 from mycelos.proxy.ledger import rebuilding
-from mycelos.proxy.ledger.bare_reader import BareReader
 from mycelos.proxy.ledger.database import LedgerError
 from mycelos.proxy.ledger.heads import remember
 from mycelos.proxy.ledger.last_signed import file_of
@@ -386,78 +382,3 @@ def test_a_file_that_others_can_read_is_refused(world):
     path.chmod(0o644)
     with pytest.raises(LedgerError, match="chmod 600"):
         made_anew(path)
-
-
-# Killed
-
-
-def kill_at(number, monkeypatch):
-    """In a child: the process ends right before the write with this number."""
-    left = [number]
-
-    def counted(work):
-        def call(*arguments, **named):
-            if left[0] == 0:
-                os.kill(os.getpid(), signal.SIGKILL)
-            left[0] -= 1
-            return work(*arguments, **named)
-
-        return call
-
-    for name in ("_write_new", "_copy_evidence", "_copy_file", "_fold", "_free_name", "sync_tree", "sync_folder",
-                 "_demand_alone", "open_for_writing", "insert_entries", "copy_back"):  # fmt: skip
-        monkeypatch.setattr(rebuilding, name, counted(getattr(rebuilding, name)))
-    for name in ("rename", "replace", "mkdir", "unlink"):
-        monkeypatch.setattr(Path, name, counted(getattr(Path, name)))
-    monkeypatch.setattr("shutil.rmtree", counted(shutil.rmtree))
-
-
-def one_try(path, number):
-    """Whether a rebuild in a child came to its end before the write ``number``."""
-    child = os.fork()
-    if child == 0:
-        with pytest.MonkeyPatch.context() as patch:
-            kill_at(number, patch)
-            try:
-                made_anew(path)
-            finally:
-                os._exit(0)
-    _, status = os.waitpid(child, 0)
-    return os.WIFEXITED(status)
-
-
-@pytest.mark.parametrize("damage", [zero_the_index, leave_a_log], ids=["a page zeroed", "a log left by a kill"])
-def test_killed_at_each_write_the_old_or_the_new_one_is_in_place_and_a_second_run_finishes(
-    world, environ, tmp_path, damage
-):
-    path = world.layout.ledger
-    damage(path)
-    shutil.copytree(world.layout.root, tmp_path / "damaged")
-    with BareReader(path) as reader:
-        before = list(reader.rows())
-    number, ways = 0, set()
-    while True:
-        layout = DataLayout(tmp_path / f"try-{number}")
-        shutil.copytree(tmp_path / "damaged", layout.root)
-        is_whole = one_try(layout.ledger, number)
-        with BareReader(layout.ledger) as reader:
-            found, is_old = list(reader.rows()), bool(reader.derived_faults())
-        assert (found[: len(before)], len(found) == len(before)) == (before, is_old), number
-        ways.add(is_old)
-        done = made_anew(layout.ledger)
-        assert (done is not None) == is_old, number
-        assert not rebuilding.draft_of(layout.ledger).parent.exists()
-        kept = sorted(layout.proxy.glob("ledger.before-rebuild-*"))
-        assert kept
-        for folder in kept:
-            with BareReader(folder / path.name) as reader:
-                assert list(reader.rows()) == before
-                assert reader.derived_faults()
-        assert start(layout, environ) == "", number
-        shutil.rmtree(layout.root)
-        shutil.rmtree(environ[STATE], ignore_errors=True)
-        if is_whole:
-            break
-        number += 1
-    assert number > 10
-    assert ways == {True, False}
