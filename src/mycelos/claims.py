@@ -78,7 +78,10 @@ CLAIMS: Final = (
         "A reader who has the master key.",
         sentences=("Credential encryption", "Credentials are encrypted at rest"),
         commands=("credential",),
-        events=("credential.stored", "credential.rotated", "credential.deleted", "credential.bound"),
+        events=(
+            *("credential.stored", "credential.rotated", "credential.deleted", "credential.bound"),
+            "ledger.vault_stated",
+        ),
         attacks=ATTACKS["V1"],
     ),
     Claim(

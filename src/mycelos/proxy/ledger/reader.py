@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 # An index that somebody added is asked nowhere.
 _ROWS: Final = f"{SELECT} NOT INDEXED ORDER BY seq"
-_BACK: Final = f"{SELECT} WHERE seq < ? ORDER BY seq DESC"
+_BACK: Final = f"{SELECT} NOT INDEXED WHERE seq < ? ORDER BY seq DESC"
 _NODES: Final = "SELECT place, hash FROM tree_nodes WHERE level = ? ORDER BY place"
 READ_LIMIT: Final = 10_000
 """Entries in one answer, at most."""
