@@ -69,17 +69,25 @@ def newest_word(reader: LedgerReader) -> Entry | None:
     """
     newest = reader.newest_checkpoint()
     size = reader.tree.size if newest is None else newest[0]
-    wanted = ""
-    for place, row in zip(range(size - 1, -1, -1), reader.rows_back(size), strict=False):
+    wanted, left = "", size
+    for row in reader.rows_back(size):
         try:
             entry = entry_from_row(row)
-            wanted = forerunner_of(entry, place, wanted or _leaf(reader, entry, size))
+            wanted = forerunner_of(entry, left - 1, wanted or _leaf(reader, entry, size))
         except (EntryError, ProofError, ValueError) as error:
-            message = f"the ledger does not hold near its end: {error}"
-            raise LedgerError(message, _WAY_ON) from None
+            raise _does_not_hold(str(error)) from None
+        left -= 1
         if states_vault(entry):
             return entry
+    if left:
+        # A log whose beginning is gone says nothing of the vault only because somebody took that away.
+        what = f"entry {left - 1} is missing"
+        raise _does_not_hold(what)
     return None
+
+
+def _does_not_hold(what: str) -> LedgerError:
+    return LedgerError(f"the ledger does not hold near its end: {what}", _WAY_ON)
 
 
 def _leaf(reader: LedgerReader, last: Entry, size: int) -> str:

@@ -10,7 +10,7 @@ from ledger_keys import ledger_keys
 
 from mycelos.ledger.chain import Head, seal
 from mycelos.ledger.entry import Phase, make_draft
-from mycelos.ledger.events import STATES_VAULT, Event
+from mycelos.ledger.events import STATES_VAULT, UNSIGNED, Event
 from mycelos.ledger.log_filter import Filter
 from mycelos.ledger.signed_note import VerifierKey
 from mycelos.prove.ledger_copy import forge_index, unguarded
@@ -205,6 +205,22 @@ def test_rows_of_a_whole_tile_that_were_written_anew_with_all_their_links_are_no
         intruder.executemany(f"INSERT INTO audit_events VALUES ({', '.join('?' * len(forged[0]))})", forged)
     with pytest.raises(LedgerError, match="does not hold near its end"):
         newest(path)
+
+
+@pytest.mark.parametrize("gone", ["seq <= 1", "true"])
+def test_a_log_whose_beginning_is_gone_does_not_pass_for_one_that_says_nothing(log, path, gone):
+    write = log()
+    # More than a tile: its stored hash stands for the rows that are gone.
+    write(draft(), draft(Event.PROXY_STARTED, details=AT), *[draft() for _ in range(300)])
+    write.writer.close()
+    with unguarded(path) as intruder:
+        intruder.execute(f"DELETE FROM audit_events WHERE {gone}")
+    with pytest.raises(LedgerError, match="is missing"):
+        newest(path)
+
+
+def test_what_may_stand_behind_the_signed_end_speaks_of_no_vault():
+    assert UNSIGNED.isdisjoint(STATES_VAULT)
 
 
 def test_no_index_is_asked(log, path):
