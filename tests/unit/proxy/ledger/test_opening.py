@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-import time
+import threading
 
 import pytest
 from ledger_rows import row
@@ -24,30 +24,36 @@ def with_log(path, size):
     path.with_name(path.name + "-wal").write_bytes(bytes(size))
 
 
-def counted(path, seconds):
-    told = []
-    with alive_while_opening(path, lambda: told.append(1)):
-        time.sleep(seconds)
-    told_inside = len(told)
-    time.sleep(0.05)
-    assert len(told) == told_inside
-    return told_inside
+def speakers():
+    return [thread for thread in threading.enumerate() if thread.name == "ledger-opening"]
 
 
-def test_it_is_said_as_long_as_the_log_may_take(path, quick, monkeypatch):
+def test_it_is_said_as_long_as_the_log_may_take_and_no_longer_than_the_opening(path, quick, monkeypatch):
     monkeypatch.setattr(opening, "BYTES_PER_SECOND", 10)
     with_log(path, 1000)
-    assert counted(path, 0.3) > 3
+    told = threading.Semaphore(0)
+    with alive_while_opening(path, told.release):
+        for _ in range(4):
+            assert told.acquire(timeout=20)
+    assert speakers() == []
 
 
 def test_a_hang_is_not_said_to_be_alive_for_ever(path, quick, monkeypatch):
     monkeypatch.setattr(opening, "BYTES_PER_SECOND", 10_000)
     with_log(path, 500)
-    assert counted(path, 0.4) == 5
+    told = []
+    with alive_while_opening(path, lambda: told.append(1)):
+        for speaker in speakers():
+            speaker.join(20)
+        assert speakers() == []
+    assert len(told) == 5
 
 
-def test_without_a_log_nothing_is_said(path, quick):
-    assert counted(path, 0.1) == 0
+def test_without_a_log_nobody_speaks(path, quick):
+    told = []
+    with alive_while_opening(path, lambda: told.append(1)):
+        assert speakers() == []
+    assert told == []
 
 
 def test_a_long_log_that_a_kill_left_is_read_with_signs_of_life_and_copied_before_anybody_waits(
@@ -64,16 +70,17 @@ def test_a_long_log_that_a_kill_left_is_read_with_signs_of_life_and_copied_befor
     monkeypatch.setattr(opening, "BYTES_PER_SECOND", 1000)
     honest = writer.open_for_writing
 
+    told = threading.Semaphore(0)
+
     def slow(path):
-        time.sleep(0.2)
+        for _ in range(3):
+            assert told.acquire(timeout=20)
         return honest(path)
 
     monkeypatch.setattr(writer, "open_for_writing", slow)
-    told = []
     before = ledger.read_bytes()
-    second = LedgerWriter(ledger, lambda _: None, alive=lambda: told.append(1))
+    second = LedgerWriter(ledger, lambda _: None, alive=told.release)
     try:
-        assert len(told) > 2
         assert ledger.read_bytes() != before
         assert second._log_pages < LOG_PAGES
     finally:
