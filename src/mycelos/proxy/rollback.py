@@ -73,8 +73,8 @@ def _trace(layout: DataLayout) -> str | None:
                 # First by the index, which also finds a row that was changed so that it says nothing.
                 known = reader.newest_of(ANCHORED) or newest_word(reader)
         except LedgerError:
-            # Not a ledger, or not yet one: whoever opens it for writing says so.
-            return None
+            # Not a ledger, or not yet one: whoever opens it for writing says so. The heads are asked all the same.
+            known = None
     if known is not None:
         return f"the ledger's entry {known.seq} speaks of one"
     remembered = remembered_heads(layout)

@@ -271,6 +271,15 @@ async def test_an_entry_that_was_changed_so_that_it_says_nothing_of_the_vault_is
         demand_vault(layout)
 
 
+async def test_where_the_ledger_cannot_be_read_the_heads_still_speak_of_a_vault(layout: DataLayout) -> None:
+    await first_day(layout, NOWHERE)
+    remember(layout.command_line_head, note_of(1))
+    layout.ledger.write_bytes(b"not a database, and long enough to be taken for one" * 100)
+    layout.vault.unlink()
+    with pytest.raises(VaultError, match="the command line remembers a checkpoint"):
+        demand_vault(layout)
+
+
 async def test_a_ledger_whose_end_was_cut_is_refused(layout: DataLayout, outer: dict[str, str]) -> None:
     await first_day(layout, outer)
     await second_day(layout, outer)
